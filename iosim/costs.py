@@ -1,0 +1,200 @@
+"""What the kernel's actions cost: the profile file, and the prices the simulated kernel charges."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from iosim.errors import IosimError
+from iosim.workload import explain
+
+SCHEMA = 1
+
+Source = Literal["measured", "literature", "assumed"]
+
+
+def _price(about: str, *, call: bool = True) -> Any:
+    return field(metadata={"about": about, "call": call})
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Every scalar cost by name; the unit is part of the name, `_ns_per_byte` and `_fd_ns` are rates.
+
+    A price marked as a call is charged once per call and includes the runtime's share, `user_ns`.
+    """
+
+    user_ns: float = _price("what the language running the program adds to each call", call=False)
+    accept_ns: float = _price("accept4 of a waiting connection")
+    close_ns: float = _price("close of a connection whose peer hung up")
+    recv_ns: float = _price("recv of data that is there, without the copy")
+    eagain_ns: float = _price("recv or accept that returns EAGAIN")
+    send_ns: float = _price("send, with the receive work that loopback does inside it")
+    copy_ns_per_byte: float = _price("copy between kernel and user, each way", call=False)
+    delivery_ns: float = _price("from the start of a loopback send to data on the socket", call=False)
+    reply_ns: float = _price("from the start of a loopback send to data at the client", call=False)
+    select_ns: float = _price("select that finds one descriptor, without the scan")
+    select_fd_ns: float = _price("select: scan of one idle descriptor", call=False)
+    poll_ns: float = _price("poll that finds one descriptor, without the scan")
+    poll_fd_ns: float = _price("poll: scan of one idle descriptor", call=False)
+    scan_sleep_fd_ns: float = _price(
+        "select or poll that sleeps: joining and leaving one descriptor's wait queue", call=False
+    )
+    epoll_wait_ns: float = _price("epoll_wait, without its events")
+    epoll_event_ns: float = _price("epoll_wait: one event reported", call=False)
+    epoll_ctl_ns: float = _price("epoll_ctl")
+    fcntl_ns: float = _price("fcntl that sets a flag, an owner or a signal")
+    sigsuspend_ns: float = _price("sigsuspend with the handler it lets run")
+    sigwaitinfo_ns: float = _price("sigwaitinfo that takes a pending signal")
+    uring_enter_ns: float = _price("io_uring_enter, without its entries")
+    uring_sqe_ns: float = _price("one submission that must wait for data, with its arming", call=False)
+    uring_recv_ns: float = _price("one receive completed by the ring, without the copy", call=False)
+    uring_send_ns: float = _price("one send carried out by the ring, without the copy", call=False)
+    aio_read_ns: float = _price("aio_read: hand a read to the C library")
+    aio_return_ns: float = _price("aio_return")
+    aio_helper_ns: float = _price("helper thread: one read and its signal", call=False)
+    nanosleep_ns: float = _price("clock_nanosleep, without the sleep")
+    timer_slack_ns: float = _price("how late a timer wakes its sleeper, prctl(2)", call=False)
+    thread_create_ns: float = _price("pthread_create")
+    queue_put_ns: float = _price("hand an item to another thread")
+    queue_get_ns: float = _price("take an item that is there")
+    context_switch_ns: float = _price("from one thread to another on a core", call=False)
+    irq_ns: float = _price("hardware interrupt of a network card", call=False)
+    softirq_ns_per_packet: float = _price("receive work for one packet from a network card", call=False)
+    client_send_ns: float = _price("load generator: one request sent", call=False)
+    client_wake_ns: float = _price("load generator: extra for a send that wakes an idle core", call=False)
+
+
+CALLS = frozenset(f.name for f in fields(Prices) if f.metadata["call"])
+ABOUT: Mapping[str, str] = {f.name: f.metadata["about"] for f in fields(Prices)}
+"""What each cost means, by name."""
+
+
+class Cost(BaseModel):
+    """One value of a profile, where it comes from, and the range it was seen in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    source: Source
+    spread: tuple[float, float] | None = None
+    """Lower and upper quartile of the measurements."""
+    note: str = ""
+
+
+class WakeUp(BaseModel):
+    """How long a sleeping thread takes to run again on a core that has idled for `idle_ns`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    idle_ns: Annotated[int, Field(ge=0)]
+    latency_ns: Annotated[list[float], Field(min_length=1)]
+    """Quantiles at equal steps of probability: of n values the k-th is that of (k + 1/2) / n."""
+    cpu_ns: Annotated[float, Field(ge=0)]
+    """Processor time that going to sleep and waking up again add to the work itself."""
+
+    @model_validator(mode="after")
+    def _sorted(self) -> Self:
+        if sorted(self.latency_ns) != self.latency_ns or self.latency_ns[0] < 0:
+            raise ValueError("latency_ns: quantiles must rise and not be negative")
+        return self
+
+
+class CostProfile(BaseModel):
+    """All costs of one host under one runtime."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA
+    name: str
+    runtime: Literal["native", "python"]
+    host: dict[str, str | int | float | bool | None] = {}
+    """Facts of the host it was measured on; empty for a profile from literature."""
+    costs: dict[str, Cost]
+    wakeup: Annotated[list[WakeUp], Field(min_length=1)]
+    """By rising idle time."""
+    wakeup_source: Source
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if missing := [name for name in ABOUT if name not in self.costs]:
+            raise ValueError(f"missing costs: {', '.join(missing)}")
+        if unknown := [name for name in self.costs if name not in ABOUT]:
+            raise ValueError(f"unknown costs: {', '.join(unknown)}")
+        idle = [row.idle_ns for row in self.wakeup]
+        if sorted(set(idle)) != idle:
+            raise ValueError("wakeup: idle_ns must rise from row to row")
+        return self
+
+    def prices(self) -> Prices:
+        """The costs as numbers, the runtime's share added to each call."""
+        user_ns = self.costs["user_ns"].value
+        return Prices(
+            **{
+                name: cost.value + (user_ns if name in CALLS else 0)
+                for name, cost in self.costs.items()
+            }
+        )
+
+    def scaled(self, **factors: float) -> CostProfile:
+        """A copy with the named costs multiplied, their source marked as assumed."""
+        costs = dict(self.costs)
+        for name, factor in factors.items():
+            if name not in costs:
+                raise IosimError(f"unknown cost {name!r}: choose one of {', '.join(costs)}")
+            old = costs[name]
+            costs[name] = Cost(
+                value=old.value * factor, source="assumed", note=f"{factor} x {old.source}"
+            )
+        return self.model_copy(update={"costs": costs, "name": f"{self.name}, scaled"})
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the profile as JSON; an existing file is replaced whole."""
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(self.model_dump(), indent=2) + "\n")
+            os.replace(temporary, path)
+        except OSError as error:
+            raise IosimError(
+                f"cannot write {path}: {error.strerror}; choose a place you may write to"
+            ) from None
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> CostProfile:
+        """Read a profile; raises IosimError that says what is wrong with the file."""
+        way_out = "calibrate again or name another file with --profile"
+        try:
+            data = json.loads(Path(path).read_text())
+        except OSError as error:
+            raise IosimError(f"cannot read cost profile {path}: {error.strerror}") from None
+        except ValueError as error:
+            raise IosimError(f"cost profile {path} is damaged ({error}); {way_out}") from None
+        if isinstance(data, dict) and data.get("schema_version", SCHEMA) != SCHEMA:
+            raise IosimError(
+                f"cost profile {path} has schema version {data['schema_version']}, "
+                f"this iosim reads {SCHEMA}; {way_out}"
+            )
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise IosimError(f"cost profile {path}: {explain(error)}; {way_out}") from None
+
+    @classmethod
+    def shipped(cls, name: str) -> CostProfile:
+        """A profile that comes with iosim: "native" or "python"."""
+        folder = resources.files("iosim") / "profiles"
+        names = sorted(f.name.removesuffix(".json") for f in folder.iterdir())
+        if name not in names:
+            raise IosimError(f"unknown cost profile {name!r}: shipped are {', '.join(names)}")
+        with resources.as_file(folder / f"{name}.json") as path:
+            return cls.load(path)

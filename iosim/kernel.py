@@ -1,0 +1,276 @@
+"""The kernel as one thread of a server program sees it.
+
+A server program is a generator function `program(kernel, listener)`. Every system call is a
+generator method, so a program calls it with `yield from`:
+
+    n = yield from kernel.recv(fd, READ_BYTES)
+
+`iosim.sim` implements these calls on simulated time and `iosim.host` on the real Linux kernel; a
+program cannot tell which one it runs on. Calls return what the Linux system call returns: a
+non-negative result, or a negative error number for conditions a server expects (`EAGAIN`), see
+syscalls(2). Programming errors raise `OSError`.
+
+File descriptors are plain integers. Payloads are counted, not carried: `recv` returns how many
+bytes were copied and `send` is told how many to send.
+"""
+
+from __future__ import annotations
+
+import errno
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+T = TypeVar("T")
+Call = Generator[Any, Any, T]
+"""What a system call is to a program: something to `yield from`, giving a T."""
+
+EAGAIN = -errno.EAGAIN
+"""The call would have had to wait (errno(3), value negated as in the system-call interface)."""
+
+EPOLLIN = 0x001
+EPOLLEXCLUSIVE = 1 << 28
+EPOLLONESHOT = 1 << 30
+EPOLLET = 1 << 31
+EPOLL_CTL_ADD = 1
+EPOLL_CTL_DEL = 2
+EPOLL_CTL_MOD = 3
+"""Values of epoll_ctl(2) and <sys/epoll.h> on Linux."""
+
+SIGIO = 29
+SIGRTMIN = 34
+"""Signal numbers of signal(7) on x86 and Arm; glibc keeps the first two real-time signals."""
+
+FD_SETSIZE = 1024
+"""Descriptors from this one on cannot be put into an fd_set, select(2)."""
+
+READ_BYTES = 64 * 1024
+"""The buffer that the models of the library read into."""
+
+
+class Request(NamedTuple):
+    """One complete request, as the application sees it."""
+
+    service_ns: int
+    reply_bytes: int
+
+
+class Completion(NamedTuple):
+    """One completion queue entry, io_uring_enter(2)."""
+
+    user_data: Any
+    result: int
+
+
+class FdSet(Protocol):
+    """The descriptors a program watches for input with select(2) or poll(2); it lives in user space."""
+
+    def add(self, fd: int) -> None: ...
+
+    def discard(self, fd: int) -> None: ...
+
+    def __len__(self) -> int: ...
+
+
+class Kernel(ABC):
+    """Every call a server program can make. One instance belongs to one thread."""
+
+    # --- sockets -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def set_nonblocking(self, fd: int) -> Call[None]:
+        """Set O_NONBLOCK, fcntl(2)."""
+
+    @abstractmethod
+    def accept(self, listener: int, nonblocking: bool = False) -> Call[int]:
+        """accept4(2): the next connection's descriptor; `nonblocking` asks for SOCK_NONBLOCK.
+
+        Sleeps while no connection waits, or returns EAGAIN on a nonblocking listener.
+        """
+
+    @abstractmethod
+    def recv(self, fd: int, nbytes: int = READ_BYTES) -> Call[int]:
+        """recv(2): copy at most `nbytes`; returns the count, 0 at end of stream.
+
+        Sleeps while the receive buffer is empty, or returns EAGAIN on a nonblocking descriptor.
+        """
+
+    @abstractmethod
+    def send(self, fd: int, nbytes: int) -> Call[int]:
+        """send(2): returns how many bytes the socket took, EAGAIN if none fit and fd is nonblocking."""
+
+    @abstractmethod
+    def wait_writable(self, fd: int) -> Call[None]:
+        """poll(2) for POLLOUT on one descriptor: sleeps until `send` can take bytes again."""
+
+    @abstractmethod
+    def close(self, fd: int) -> Call[None]:
+        """close(2)."""
+
+    # --- the application -----------------------------------------------------------------------
+
+    @abstractmethod
+    def requests(self, fd: int, nbytes: int) -> Sequence[Request]:
+        """Count `nbytes` just received on `fd` into requests; returns the ones now complete.
+
+        Not a system call: it is the framing every server does in user space. It is also where a
+        request's record takes its `noticed` and `copied` times.
+        """
+
+    @abstractmethod
+    def compute(self, ns: int) -> Call[None]:
+        """Use the processor for `ns` nanoseconds in user mode."""
+
+    # --- threads -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def spawn(self, program: Callable[..., Call[None]], *args: Any) -> Call[None]:
+        """pthread_create(3): run `program(kernel, *args)` as a new thread with a kernel of its own."""
+
+    @abstractmethod
+    def queue(self) -> Any:
+        """A queue between threads of the program (a mutex and a condition variable, futex(2))."""
+
+    @abstractmethod
+    def put(self, queue: Any, item: Any) -> Call[None]:
+        """Append `item` and wake one thread that waits in `get`."""
+
+    @abstractmethod
+    def get(self, queue: Any) -> Call[Any]:
+        """Take the oldest item; sleeps while there is none."""
+
+    @abstractmethod
+    def nanosleep(self, ns: int) -> Call[None]:
+        """clock_nanosleep(2) for `ns` nanoseconds."""
+
+    # --- readiness -----------------------------------------------------------------------------
+
+    @abstractmethod
+    def fd_set(self) -> FdSet:
+        """An empty set for `select`."""
+
+    @abstractmethod
+    def select(self, fds: FdSet) -> Call[list[int]]:
+        """select(2) for input without timeout: the ready descriptors in ascending order.
+
+        Raises IosimError when a descriptor is FD_SETSIZE or above.
+        """
+
+    @abstractmethod
+    def poll_set(self) -> FdSet:
+        """An empty set for `poll`."""
+
+    @abstractmethod
+    def poll(self, fds: FdSet) -> Call[list[int]]:
+        """poll(2) for POLLIN without timeout: the ready descriptors in the order they were added."""
+
+    @abstractmethod
+    def epoll_create(self) -> Call[int]:
+        """epoll_create1(2): the descriptor of a new epoll instance."""
+
+    @abstractmethod
+    def epoll_ctl(self, epfd: int, op: int, fd: int, events: int = EPOLLIN) -> Call[None]:
+        """epoll_ctl(2)."""
+
+    @abstractmethod
+    def epoll_wait(self, epfd: int, max_events: int) -> Call[list[int]]:
+        """epoll_wait(2) without timeout: at most `max_events` descriptors from the ready list."""
+
+    # --- signals -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def sigblock(self, signals: Iterable[int]) -> Call[None]:
+        """pthread_sigmask(3) with SIG_BLOCK: keep `signals` pending until a call waits for them."""
+
+    @abstractmethod
+    def set_async(self, fd: int, signal: int) -> Call[None]:
+        """F_SETOWN, F_SETSIG and O_ASYNC of fcntl(2): send `signal` whenever input becomes possible.
+
+        SIGIO is a standard signal: while one is pending, further ones merge into it. A real-time
+        signal queues once per event and carries the descriptor; when the queue is full the kernel
+        sends SIGIO instead.
+        """
+
+    @abstractmethod
+    def sigsuspend(self) -> Call[None]:
+        """sigsuspend(2): unblock all signals, sleep until a handler has run, block them again."""
+
+    @abstractmethod
+    def sigwaitinfo(self, signals: Collection[int]) -> Call[tuple[int, int]]:
+        """sigwaitinfo(2): take one pending signal of `signals`; sleeps while there is none.
+
+        Returns (signal, value). The value is the descriptor of a signal sent by `set_async`
+        (si_fd) or of a finished `aio_read` (si_value); it is -1 for SIGIO.
+        """
+
+    # --- completion ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def aio_init(self, threads: int) -> Call[None]:
+        """aio_init(3): let the C library use at most `threads` helper threads."""
+
+    @abstractmethod
+    def aio_read(self, fd: int, nbytes: int, signal: int) -> Call[None]:
+        """aio_read(3): hand a read to the C library's helpers; `signal` reports its completion.
+
+        At most one read may be under way per descriptor.
+        """
+
+    @abstractmethod
+    def aio_return(self, fd: int) -> Call[int]:
+        """aio_return(3): the result of the read that has finished on `fd`."""
+
+    @abstractmethod
+    def io_uring_setup(self, entries: int) -> Call[Any]:
+        """io_uring_setup(2): a ring with room for `entries` submissions."""
+
+    @abstractmethod
+    def prep_accept(self, ring: Any, listener: int, user_data: Any) -> None:
+        """Write a submission entry for IORING_OP_ACCEPT; `io_uring_enter` submits it."""
+
+    @abstractmethod
+    def prep_recv(self, ring: Any, fd: int, nbytes: int, user_data: Any) -> None:
+        """Write a submission entry for IORING_OP_RECV; `io_uring_enter` submits it."""
+
+    @abstractmethod
+    def prep_send(self, ring: Any, fd: int, nbytes: int, user_data: Any) -> None:
+        """Write a submission entry for IORING_OP_SEND; `io_uring_enter` submits it."""
+
+    @abstractmethod
+    def io_uring_enter(self, ring: Any, min_complete: int) -> Call[list[Completion]]:
+        """io_uring_enter(2): submit what was prepared, sleep until `min_complete` completions are
+        there, and take every completion that is."""
+
+    # --- loops that a simulation can skip --------------------------------------------------------
+
+    def try_each(
+        self, fds: Sequence[int], listener: int, start: int = 0, spin: bool = False
+    ) -> Call[tuple[int, int]]:
+        """Try nonblocking descriptors in turn from position `start` until one has news.
+
+        `recv` on each of `fds`, then `accept` on `listener` as the last of the pass. Returns
+        (position, result); a connection accepted has position `len(fds)`. A pass without news
+        ends with (len(fds), EAGAIN), or with `spin` begins anew until there is some. This loop
+        defines the meaning; a simulated kernel jumps over the empty tries to the same result at
+        the same time.
+        """
+        while True:
+            for position in range(start, len(fds)):
+                got = yield from self.recv(fds[position])
+                if got != EAGAIN:
+                    return position, got
+            got = yield from self.accept(listener, nonblocking=True)
+            if got != EAGAIN or not spin:
+                return len(fds), got
+            start = 0
+
+
+Program = Callable[[Kernel, int], Call[None]]
+"""A server: called with the kernel and the descriptor of its listening socket. It may run for
+ever; it is stopped when the workload is done."""
+
+
+def drive(program: Iterator[Any]) -> None:
+    """Run a program whose calls never suspend, as those of the real kernel do."""
+    for _ in program:
+        raise AssertionError("a call of the real kernel must not suspend the program")

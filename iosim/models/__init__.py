@@ -1,0 +1,81 @@
+"""The five I/O models of Stevens (UNP vol. 1, chapter 6), each written once as a program."""
+
+from __future__ import annotations
+
+import dataclasses
+import selectors
+from typing import Any
+
+from iosim.errors import IosimError
+from iosim.models.asynchronous import Aio, IoUring
+from iosim.models.base import Model
+from iosim.models.blocking import Blocking, BlockingPool, BlockingSerial
+from iosim.models.multiplexing import Epoll, Poll, Select
+from iosim.models.nonblocking import Nonblocking, NonblockingSleep
+from iosim.models.signal_driven import Rtsig, Sigio
+
+MODELS: dict[str, Model] = {
+    model.name: model
+    for model in (
+        Blocking(),
+        BlockingPool(),
+        BlockingSerial(),
+        Nonblocking(),
+        NonblockingSleep(),
+        Select(),
+        Poll(),
+        Epoll(),
+        Epoll(trigger="edge"),
+        Sigio(),
+        Rtsig(),
+        Aio(),
+        IoUring(),
+    )
+}
+"""Every model by its public name, with default parameters."""
+
+_ALIASES = {
+    "multiplexing": selectors.DefaultSelector.__name__.removesuffix("Selector").lower(),
+    "signal-driven": "sigio",
+    "asynchronous": "io_uring",
+}
+
+
+def get(model: str | Model, **parameters: Any) -> Model:
+    """The model of that name (or the model itself), with `parameters` changed.
+
+    `"multiplexing"` means what Python's `selectors.DefaultSelector` picks on this platform.
+    Raises IosimError for an unknown name or parameter.
+    """
+    if isinstance(model, str):
+        name = _ALIASES.get(model, model)
+        if name not in MODELS:
+            raise IosimError(f"unknown model {model!r}: choose one of {', '.join(MODELS)}")
+        model = MODELS[name]
+    known = {field.name: field.type for field in dataclasses.fields(model)}
+    for name in parameters:
+        if name not in known:
+            choices = ", ".join(known) or "none"
+            raise IosimError(
+                f"model {model.name!r} has no parameter {name!r}: its parameters are {choices}"
+            )
+    return dataclasses.replace(model, **parameters)
+
+
+__all__ = [
+    "MODELS",
+    "Aio",
+    "Blocking",
+    "BlockingPool",
+    "BlockingSerial",
+    "Epoll",
+    "IoUring",
+    "Model",
+    "Nonblocking",
+    "NonblockingSleep",
+    "Poll",
+    "Rtsig",
+    "Select",
+    "Sigio",
+    "get",
+]

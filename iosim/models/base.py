@@ -1,0 +1,46 @@
+"""What every model is: a frozen set of parameters and a server program."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from iosim.kernel import EAGAIN, Call, Kernel
+
+
+@dataclass(frozen=True)
+class Model(ABC):
+    """One I/O model. Subclasses add their parameters as fields with defaults."""
+
+    family: ClassVar[str]
+    """Which of Stevens' five models this is."""
+    phase_1: ClassVar[str]
+    """What the program does while it waits for data."""
+    phase_2: ClassVar[str] = "blocked in the copy"
+    """What the program does while data is copied from kernel to user."""
+    needs: ClassVar[str | None] = None
+    """The host facility a real run cannot do without: "io_uring", "aio" or None."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The public name of the variant."""
+
+    @abstractmethod
+    def program(self, kernel: Kernel, listener: int) -> Call[None]:
+        """The server, see `iosim.kernel.Program`."""
+
+
+def answer(kernel: Kernel, fd: int, nbytes: int) -> Call[None]:
+    """Serve every request that the `nbytes` just received on `fd` complete."""
+    for request in kernel.requests(fd, nbytes):
+        if request.service_ns:
+            yield from kernel.compute(request.service_ns)
+        unsent = request.reply_bytes
+        while unsent:
+            sent = yield from kernel.send(fd, unsent)
+            if sent == EAGAIN:
+                yield from kernel.wait_writable(fd)
+            else:
+                unsent -= sent

@@ -1,0 +1,182 @@
+"""What a run leaves behind, simulated or real: one record per request and the totals."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from iosim.errors import IosimError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RECORD = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "connection",
+            "intended_ns",
+            "sent_ns",
+            "arrival_ns",
+            "ready_ns",
+            "noticed_ns",
+            "copied_ns",
+            "done_ns",
+            "replied_ns",
+        )
+    ]
+)
+"""One request. Times count from the start of the load.
+
+- `intended_ns`: when it was due, `sent_ns`: when the load generator began to send it;
+- `arrival_ns`: its last byte is on the server's machine; `ready_ns`: readable on its socket. A real
+  run cannot see either from user space: both are `sent_ns` there, since loopback does the receive
+  work inside the send call;
+- `noticed_ns`: the program learns of it (its readiness call, or its read, returns);
+- `copied_ns`: the bytes are in the program's memory; `done_ns`: the reply is computed and send
+  begins; `replied_ns`: the reply is at the client's socket (a real run takes the kernel's receive
+  time stamp, SO_TIMESTAMPNS of socket(7)).
+"""
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TaskTimes:
+    """Where one thread of the server spent the run, ns."""
+
+    name: str
+    running_ns: int
+    runnable_ns: int
+    sleeping_ns: int
+    helper: bool = False
+    """The thread belongs to the C library or the kernel, not to the program."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The outcome of one run. Real and simulated runs have the same shape."""
+
+    model: str
+    kernel: Literal["simulated", "real"]
+    seed: int
+    records: npt.NDArray[np.void]
+    """Array of `RECORD`, in the order in which the requests were due."""
+    tasks: tuple[TaskTimes, ...]
+    syscalls: Mapping[str, int]
+    """Calls by name."""
+    empty_polls: int
+    """Calls that found nothing (EAGAIN)."""
+    context_switches: int
+    wakeups: int
+    """Times a sleeping thread was woken; on a real host, voluntary context switches."""
+    drops: int
+    """Requests lost."""
+    wait_for_data_ns: int
+    """Time the program's threads were asleep inside calls that wait for data (phase 1)."""
+    copy_data_ns: int
+    """Time the program's threads were inside calls that copy received data (phase 2)."""
+    elapsed_ns: int
+    """From the start of the load to the last reply."""
+    cores: int
+    """Cores that the server could use."""
+    wall_s: float
+    """How long the run took to make."""
+    events: int | None = None
+    """SimPy events of a simulated run."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """What it takes to make the run again: versions, workload, machine, cost profile, host."""
+
+    @property
+    def latency_ns(self) -> npt.NDArray[np.int64]:
+        """Reply time minus intended send time per request, so that a late sender hides nothing."""
+        latency: npt.NDArray[np.int64] = self.records["replied_ns"] - self.records["intended_ns"]
+        return latency
+
+    @property
+    def cpu_ns(self) -> int:
+        """Processor time of all the server's threads."""
+        return sum(task.running_ns for task in self.tasks)
+
+    def summary(self) -> dict[str, Any]:
+        """The figures of the run, as `iosim simulate --json` prints them."""
+        requests = len(self.records)
+        latency = self.latency_ns
+        quantiles = np.quantile(latency, [0.5, 0.9, 0.99, 0.999])
+        lateness = self.records["sent_ns"] - self.records["intended_ns"]
+        summary = {
+            "model": self.model,
+            "kernel": self.kernel,
+            "seed": self.seed,
+            "requests": requests,
+            "throughput_per_s": requests / self.elapsed_ns * 1e9,
+            "latency_ns": {"mean": float(latency.mean())}
+            | dict(zip(("p50", "p90", "p99", "p999"), map(float, quantiles), strict=True)),
+            "cpu_ns_per_request": self.cpu_ns / requests,
+            "utilisation": self.cpu_ns / (self.elapsed_ns * self.cores),
+            "syscalls_per_request": sum(self.syscalls.values()) / requests,
+            "empty_polls": self.empty_polls,
+            "context_switches": self.context_switches,
+            "wakeups": self.wakeups,
+            "drops": self.drops,
+            "blocked_ns": {
+                "wait_for_data": self.wait_for_data_ns / requests,
+                "copy_data": self.copy_data_ns / requests,
+            },
+            "lateness_ns": dict(
+                zip(("p50", "p99"), map(float, np.quantile(lateness, [0.5, 0.99])), strict=True)
+            ),
+            "wall_s": self.wall_s,
+        }
+        if self.events is not None:
+            summary["events_per_request"] = self.events / requests
+        return summary
+
+    def frame(self) -> pd.DataFrame:
+        """The records as a pandas DataFrame with a column `latency_ns` added."""
+        import pandas as pd
+
+        frame = pd.DataFrame(self.records)
+        frame["latency_ns"] = self.latency_ns
+        return frame
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write everything to one file (a NumPy .npz archive); an existing one is replaced whole."""
+        path = Path(path)
+        about = asdict(self) | {"format": _FORMAT}
+        del about["records"]
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                np.savez_compressed(file, records=self.records, about=np.array(json.dumps(about)))
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise IosimError(
+                f"cannot write {path}: {error.strerror}; choose a place you may write to"
+            ) from None
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Run:
+        """Read what `save` wrote; raises IosimError for anything else."""
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                records = archive["records"]
+                about = json.loads(str(archive["about"]))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise IosimError(f"{path} is not a saved run ({error}); save one with --out") from None
+        if (version := about.pop("format", None)) != _FORMAT:
+            raise IosimError(
+                f"{path} has run format {version}, this iosim reads {_FORMAT}: make the run again"
+            )
+        about["tasks"] = tuple(TaskTimes(**task) for task in about["tasks"])
+        return cls(records=records, **about)

@@ -1,0 +1,71 @@
+"""POSIX AIO as glibc implements it: helper threads that make ordinary blocking reads, aio(7)."""
+
+from __future__ import annotations
+
+from iosim.kernel import Call
+from iosim.sim.pending import AioReads
+from iosim.sim.sockets import take
+from iosim.sim.thread import Thread
+
+
+class Helper(Thread):
+    """One of the C library's threads."""
+
+    __slots__ = ()
+
+    def work(self, pool: AioReads) -> Call[None]:
+        """Carry out reads, oldest first; sleep while there is none."""
+        system = self.system
+        prices = system.prices
+        while True:
+            while not pool.reads:
+                yield from self.pay()
+                if not pool.reads:
+                    pool.idle.append(self)
+                    yield from self.sleep()
+            fd, nbytes, signal = pool.reads.popleft()
+            file = system.files[fd]
+            while not file.readable:
+                yield from self.pay()
+                if not file.readable:
+                    yield from self.wait_for(file)
+            taken = take(system, file, nbytes)
+            self.debt_ns += round(prices.aio_helper_ns + taken * prices.copy_ns_per_byte)
+            yield from self.pay()
+            file.copied_ns = self.now_ns
+            pool.results[fd] = taken
+            system.signals.send(signal, fd)
+
+
+class AioCalls(Thread):
+    """aio_init, aio_read and aio_return."""
+
+    __slots__ = ()
+
+    def aio_init(self, threads: int) -> Call[None]:
+        self.system.aio.limit = threads
+        return
+        yield
+
+    def aio_read(self, fd: int, nbytes: int, signal: int) -> Call[None]:
+        if self.debt_ns:
+            yield from self.pay()
+        system = self.system
+        pool = system.aio
+        system.syscalls["aio_read"] += 1
+        pool.reads.append((fd, nbytes, signal))
+        if pool.idle:
+            self.cpu.wake(pool.idle.popleft())
+        elif pool.helpers < pool.limit:
+            pool.helpers += 1
+            helper = Helper(system, f"aio helper {pool.helpers}", helper=True)
+            system.launch(helper, helper.work(pool))
+        self.debt_ns += round(system.prices.aio_read_ns)
+
+    def aio_return(self, fd: int) -> Call[int]:
+        if self.debt_ns:
+            yield from self.pay()
+        system = self.system
+        system.syscalls["aio_return"] += 1
+        self.debt_ns += round(system.prices.aio_return_ns)
+        return system.aio.results.pop(fd)

@@ -1,0 +1,151 @@
+"""The load generator and the way between it and the server.
+
+The generator is one thread on a core of its own, as in a real run: it cannot send two requests at
+once, so a request may leave later than intended. Taking replies costs it nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import simpy
+
+from iosim.sim.engine import Alarm, call_in
+from iosim.sim.sockets import Connection, Listener, connect, deliver, hang_up
+from iosim.sim.system import System
+from iosim.workload import Schedule
+
+
+class Clients:
+    """All clients of one run."""
+
+    def __init__(self, system: System, schedule: Schedule, listener: Listener) -> None:
+        workload, prices = system.workload, system.prices
+        self._system = system
+        self._env: simpy.Environment = system.env
+        self._connection_of = schedule.connection.tolist()
+        self._intended_ns = schedule.intended_ns.tolist()
+        self._left = [0] * workload.connections
+        for client in self._connection_of:
+            self._left[client] += 1
+        self._send_ns = round(
+            prices.client_send_ns + prices.copy_ns_per_byte * workload.request_bytes
+        )
+        self._wake_ns = round(prices.client_wake_ns)
+        self._way_in_ns, self._way_out_ns = _ways(system)
+        self._next = 0
+        self._free_ns = 0
+        """When the generator has finished its last send."""
+        self._replies = 0
+        self.origin_ns = 0
+        self.done = Alarm(self._env)
+        self._connections = [Connection(client) for client in range(workload.connections)]
+        for connection in self._connections:
+            connect(system, listener, connection)
+        system.transmit = self._transmit
+
+    @property
+    def unanswered(self) -> int:
+        """Requests without a reply so far."""
+        return len(self._connection_of) - self._replies
+
+    def start(self) -> None:
+        """Begin the load now."""
+        self.origin_ns = self._free_ns = self._env.now
+        self._system.start_counting()
+        if self._system.workload.arrivals == "closed":
+            self._turns: dict[int, deque[int]] = {}
+            for number, client in enumerate(self._connection_of):
+                self._turns.setdefault(client, deque()).append(number)
+            for client in self._turns:
+                self._send(self._turns[client].popleft(), self.origin_ns)
+        else:
+            self._send_next()
+
+    def _send_next(self) -> None:
+        """Open loop: have the next request sent when it is due or the generator is free."""
+        if self._next < len(self._intended_ns):
+            number, self._next = self._next, self._next + 1
+            self._send(number, self.origin_ns + self._intended_ns[number])
+
+    def _send(self, number: int, intended_ns: int) -> None:
+        sent_ns = max(intended_ns, self._free_ns)
+        self._free_ns = sent_ns + self._send_ns
+        records = self._system.records
+        records.connection[number] = self._connection_of[number]
+        records.intended_ns[number] = intended_ns
+        records.sent_ns[number] = sent_ns
+        call_in(
+            self._env, sent_ns + self._way_in_ns - self._env.now, lambda _: self._arrive(number)
+        )
+
+    def _arrive(self, number: int) -> None:
+        """The request is on the server's machine."""
+        system = self._system
+        system.records.arrival_ns[number] = self._env.now
+        nic = system.machine.nic
+        if nic is None:
+            if self._deliver(number):
+                self._free_ns += self._wake_ns
+        else:
+            prices = system.prices
+            packets = nic.packets(system.workload.request_bytes)
+            work_ns = round(prices.irq_ns + packets * prices.softirq_ns_per_packet)
+            ready_ns = system.cpu.interrupt(system.cpu.cores[0], work_ns)
+            call_in(self._env, ready_ns - self._env.now, lambda _: self._deliver(number))
+        if system.workload.arrivals != "closed":
+            self._send_next()
+
+    def _deliver(self, number: int) -> bool:
+        """The request is on its socket; True if that woke an idle core."""
+        self._system.records.ready_ns[number] = self._env.now
+        connection = self._connections[self._connection_of[number]]
+        return deliver(self._system, connection, number, self._system.workload.request_bytes)
+
+    def _transmit(self, connection: Connection, nbytes: int, now_ns: int) -> None:
+        """The program hands `nbytes` of replies to a socket."""
+        records = self._system.records
+        reply_bytes = self._system.workload.reply_bytes
+        while nbytes:
+            number = connection.answering[0]
+            if not connection.sent:
+                records.done_ns[number] = now_ns
+            part = min(nbytes, reply_bytes - connection.sent)
+            nbytes -= part
+            connection.sent += part
+            if connection.sent == reply_bytes:
+                connection.sent = 0
+                connection.answering.popleft()
+                self._replied(number, now_ns + self._way_out_ns)
+
+    def _replied(self, number: int, replied_ns: int) -> None:
+        """The whole reply is at the client at `replied_ns`."""
+        self._system.records.replied_ns[number] = replied_ns
+        client = self._connection_of[number]
+        self._left[client] -= 1
+        delay_ns = replied_ns - self._env.now
+        if not self._left[client]:
+            call_in(
+                self._env, delay_ns, lambda _: hang_up(self._system, self._connections[client])
+            )
+        elif self._system.workload.arrivals == "closed":
+            number = self._turns[client].popleft()
+            due_ns = replied_ns + self._intended_ns[number]
+            call_in(self._env, due_ns - self._env.now, lambda _: self._send(number, due_ns))
+        self._replies += 1
+        if self._replies == len(self._connection_of):
+            self.done.ring_in(delay_ns)
+
+
+def _ways(system: System) -> tuple[int, int]:
+    """How long a request takes from send to the server, and a reply from send to the client."""
+    workload, prices, nic = system.workload, system.prices, system.machine.nic
+    if nic is None:
+        return (
+            round(prices.delivery_ns + workload.request_bytes * prices.copy_ns_per_byte),
+            round(prices.reply_ns + workload.reply_bytes * prices.copy_ns_per_byte),
+        )
+    return (
+        nic.latency_ns + nic.wire_ns(workload.request_bytes),
+        nic.latency_ns + nic.wire_ns(workload.reply_bytes),
+    )

@@ -1,0 +1,248 @@
+"""Cores, the run queue, and what a thread is to them.
+
+A thread pays for its calls late: a call acts at once and adds its price to `debt_ns`, and the next
+call that reads or changes anything shared pays the debt first, by holding the core that long. The
+order of all actions is that of their true times, and one SimPy event pays for several calls.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Generator, Sequence
+from enum import Enum
+from typing import Any, Protocol
+
+import numpy as np
+import simpy
+
+from iosim.costs import Prices, WakeUp
+from iosim.sim.engine import Alarm
+
+
+class Scan(Protocol):
+    """A loop of empty tries that is jumped over, see `iosim.sim.spin`."""
+
+    def hold_up(self, ns: int) -> None:
+        """Interrupt work delays the tries to come."""
+
+
+class State(Enum):
+    """Task states, as the scheduler tells them apart."""
+
+    RUNNING = "RUNNING"
+    RUNNABLE = "RUNNABLE"
+    SLEEPING = "SLEEPING"
+
+
+class Task:
+    """A thread: its state, the time it spent in each, and what it owes the core."""
+
+    __slots__ = (
+        "_since_ns",
+        "_spent_ns",
+        "alarm",
+        "core",
+        "cpu",
+        "debt_ns",
+        "helper",
+        "name",
+        "scan",
+        "slice_left_ns",
+        "state",
+        "switch_in_ns",
+    )
+
+    def __init__(self, cpu: Cpu, name: str, helper: bool = False) -> None:
+        self.cpu = cpu
+        self.name = name
+        self.helper = helper
+        self.debt_ns = 0
+        self.state = State.SLEEPING
+        self.core = cpu.cores[0]
+        self.alarm = Alarm(cpu.env)
+        self.slice_left_ns = cpu.time_slice_ns
+        self.switch_in_ns = 0
+        self.scan: Scan | None = None
+        """The loop of empty tries that the thread is in, if it is."""
+        self._since_ns = cpu.env.now
+        self._spent_ns = dict.fromkeys(State, 0)
+
+    def enter(self, state: State, since_ns: int) -> None:
+        """Change state as of `since_ns`."""
+        self._spent_ns[self.state] += since_ns - self._since_ns
+        self._since_ns = since_ns
+        self.state = state
+
+    def spent_ns(self) -> dict[State, int]:
+        """Time spent in each state up to now."""
+        spent = dict(self._spent_ns)
+        spent[self.state] += self.cpu.env.now - self._since_ns
+        return spent
+
+    def pay(self) -> Generator[simpy.Event, Any, None]:
+        """Hold the core for what the thread owes."""
+        debt_ns, self.debt_ns = self.debt_ns, 0
+        if debt_ns:
+            yield from self.cpu.run(self, debt_ns)
+
+    def sleep(self) -> Generator[simpy.Event, Any, None]:
+        """Give up the core until somebody wakes the thread; its debt must be paid."""
+        assert not self.debt_ns
+        self.alarm = Alarm(self.cpu.env)
+        self.give_up_core()
+        yield from self.resume()
+
+    def give_up_core(self) -> None:
+        """Give up the core and sleep."""
+        self.enter(State.SLEEPING, self.cpu.env.now)
+        self.cpu.leave(self.core)
+
+    def resume(self) -> Generator[simpy.Event, Any, None]:
+        """Wait for the core, then take it."""
+        yield self.alarm
+        self.enter(State.RUNNING, self.cpu.env.now - self.switch_in_ns)
+        self.slice_left_ns = self.cpu.time_slice_ns
+
+
+class Core:
+    """One processor: who runs, who waits for it, and interrupt work it still has to do."""
+
+    __slots__ = ("current", "idle_since_ns", "interrupt_until_ns", "queue", "stolen_ns")
+
+    def __init__(self) -> None:
+        self.current: Task | None = None
+        self.queue: deque[Task] = deque()
+        self.idle_since_ns = 0
+        self.interrupt_until_ns = 0
+        self.stolen_ns = 0
+
+
+class WakeUps:
+    """Draws how long a wake-up takes, by how long the core has idled."""
+
+    _BLOCK = 4096
+
+    def __init__(self, rows: Sequence[WakeUp], generator: np.random.Generator) -> None:
+        self._idle_ns = [row.idle_ns for row in rows]
+        self._latency_ns = [row.latency_ns for row in rows]
+        self._cpu_ns = [row.cpu_ns for row in rows]
+        self._generator = generator
+        self._uniform: list[float] = []
+
+    def draw(self, idle_ns: int) -> tuple[int, int]:
+        """(latency, processor time) in ns: a random quantile, linear between the rows."""
+        if not self._uniform:
+            self._uniform = self._generator.random(self._BLOCK).tolist()
+        u = self._uniform.pop()
+        above = bisect_left(self._idle_ns, idle_ns)
+        if above == 0 or above == len(self._idle_ns):
+            row = min(above, len(self._idle_ns) - 1)
+            return round(_quantile(self._latency_ns[row], u)), round(self._cpu_ns[row])
+        low, high = self._idle_ns[above - 1], self._idle_ns[above]
+        share = (idle_ns - low) / (high - low)
+        latency = (1 - share) * _quantile(self._latency_ns[above - 1], u) + share * _quantile(
+            self._latency_ns[above], u
+        )
+        cpu = (1 - share) * self._cpu_ns[above - 1] + share * self._cpu_ns[above]
+        return round(latency), round(cpu)
+
+
+def _quantile(quantiles: list[float], u: float) -> float:
+    """Linear between the quantiles at (k + 1/2) / n, flat beyond the outermost."""
+    position = u * len(quantiles) - 0.5
+    if position <= 0:
+        return quantiles[0]
+    below = int(position)
+    if below + 1 >= len(quantiles):
+        return quantiles[-1]
+    share = position - below
+    return quantiles[below] * (1 - share) + quantiles[below + 1] * share
+
+
+class Cpu:
+    """All cores of the server."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        cores: int,
+        time_slice_ns: int,
+        prices: Prices,
+        wakeups: WakeUps,
+    ) -> None:
+        self.env = env
+        self.cores = [Core() for _ in range(cores)]
+        self.time_slice_ns = time_slice_ns
+        self.wakeup_count = 0
+        self.switch_count = 0
+        self._switch_ns = round(prices.context_switch_ns)
+        self._wakeups = wakeups
+
+    def wake(self, task: Task) -> bool:
+        """Make a sleeping task runnable; True if that woke an idle core. Others are left alone."""
+        if task.state is not State.SLEEPING:
+            return False
+        now = self.env.now
+        self.wakeup_count += 1
+        task.enter(State.RUNNABLE, now)
+        core = task.core
+        if core.current is not None:
+            core = min(self.cores, key=lambda c: (c.current is not None) + len(c.queue))
+            task.core = core
+        if core.current is not None:
+            core.queue.append(task)
+            return False
+        core.current = task
+        self.switch_count += 1
+        latency_ns, cpu_ns = self._wakeups.draw(now - core.idle_since_ns)
+        # The processor time cannot have begun before the wake-up.
+        task.switch_in_ns = min(cpu_ns, latency_ns)
+        task.debt_ns += cpu_ns - task.switch_in_ns
+        task.alarm.ring_in(latency_ns)
+        return True
+
+    def leave(self, core: Core) -> None:
+        """The current task gives up the core: the next in the queue runs, or the core idles."""
+        if not core.queue:
+            core.current = None
+            core.idle_since_ns = self.env.now
+            return
+        task = core.queue.popleft()
+        core.current = task
+        self.switch_count += 1
+        task.switch_in_ns = self._switch_ns
+        task.alarm.ring_in(task.switch_in_ns)
+
+    def run(self, task: Task, ns: int) -> Generator[simpy.Event, Any, None]:
+        """Hold the task's core for `ns` of work; interrupt work and other tasks make it longer."""
+        env = self.env
+        while ns:
+            step = min(ns, task.slice_left_ns)
+            yield env.timeout(step)
+            ns -= step
+            core = task.core
+            while core.stolen_ns:
+                stolen_ns, core.stolen_ns = core.stolen_ns, 0
+                yield env.timeout(stolen_ns)
+            task.slice_left_ns -= step
+            if not task.slice_left_ns:
+                task.slice_left_ns = self.time_slice_ns
+                if core.queue:
+                    task.alarm = Alarm(env)
+                    task.enter(State.RUNNABLE, env.now)
+                    core.queue.append(task)
+                    self.leave(core)
+                    yield from task.resume()
+
+    def interrupt(self, core: Core, ns: int) -> int:
+        """Do `ns` of interrupt work on a core; returns when it is done.
+
+        It begins at once, after earlier interrupt work, and holds up whoever runs there.
+        """
+        core.interrupt_until_ns = max(self.env.now, core.interrupt_until_ns) + ns
+        if core.current is not None and core.current.scan is not None:
+            core.current.scan.hold_up(ns)
+        elif core.current is not None:
+            core.stolen_ns += ns
+        return core.interrupt_until_ns

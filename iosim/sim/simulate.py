@@ -1,0 +1,136 @@
+"""Run a program under a workload on the simulated kernel."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Generator
+from typing import Any
+
+import simpy
+
+from iosim.costs import CostProfile
+from iosim.errors import RunFailed
+from iosim.kernel import Program
+from iosim.machine import Machine
+from iosim.models import Model, get
+from iosim.provenance import provenance
+from iosim.results import Run, TaskTimes
+from iosim.sim.clients import Clients
+from iosim.sim.cpu import Cpu, State, WakeUps
+from iosim.sim.kernel import SimKernel
+from iosim.sim.sockets import Listener
+from iosim.sim.system import System
+from iosim.workload import Workload, stream
+
+SETTLE_NS = 10_000_000
+"""The load starts when the program has accepted all connections, or none for this long: one that
+serves a connection to its end before the next never accepts them all."""
+
+
+def simulate(
+    model: str | Model | Program,
+    workload: Workload | None = None,
+    *,
+    profile: CostProfile | str = "python",
+    machine: Machine | None = None,
+    seed: int = 1,
+    kernel: type[SimKernel] = SimKernel,
+) -> Run:
+    """Simulate one run; equal arguments give equal records.
+
+    `model` is a name, a model or a program of your own; `profile` a cost profile or the name of a
+    shipped one; `kernel` a class derived from the simulated kernel that observes or changes calls.
+    Raises RunFailed when the program can never answer the remaining requests.
+    """
+    began_s = time.perf_counter()
+    workload = workload or Workload()
+    machine = machine or Machine()
+    if isinstance(profile, str):
+        profile = CostProfile.shipped(profile)
+    if isinstance(model, str):
+        model = get(model)
+    name, program = (
+        (model.name, model.program)
+        if isinstance(model, Model)
+        else (getattr(model, "__name__", "program"), model)
+    )
+    env = simpy.Environment()
+    prices = profile.prices()
+    wakeups = WakeUps(profile.wakeup, stream(seed, "wakeups"))
+    cpu = Cpu(env, machine.cores, machine.time_slice_ns, prices, wakeups)
+    schedule = workload.schedule(seed)
+    system = System(env, cpu, prices, machine, workload, schedule)
+
+    def start(program: Program, *args: Any) -> None:
+        thread = kernel(system, f"{program.__name__} {len(system.tasks)}")
+        system.launch(thread, program(thread, *args))
+
+    system.start = start
+    listener = system.open(Listener())
+    clients = Clients(system, schedule, listener)
+    start(program, listener.fd)
+    collecting = gc.isenabled()
+    # A million long-lived objects would be traversed again and again, to free nothing.
+    gc.disable()
+    try:
+        env.process(_load(system, clients, listener))
+        _run(env, clients)
+    finally:
+        if collecting:
+            gc.enable()
+    return Run(
+        model=name,
+        kernel="simulated",
+        seed=seed,
+        records=system.records.table(clients.origin_ns),
+        tasks=tuple(
+            TaskTimes(
+                task.name,
+                spent[State.RUNNING],
+                spent[State.RUNNABLE],
+                spent[State.SLEEPING],
+                task.helper,
+            )
+            for task, spent in zip(system.tasks, system.load_spent_ns(), strict=True)
+        ),
+        syscalls=dict(sorted(system.syscalls.items())),
+        empty_polls=system.empty_polls,
+        context_switches=cpu.switch_count,
+        wakeups=cpu.wakeup_count,
+        drops=0,
+        wait_for_data_ns=system.wait_for_data_ns,
+        copy_data_ns=system.copy_data_ns,
+        elapsed_ns=env.now - clients.origin_ns,
+        cores=machine.cores,
+        wall_s=time.perf_counter() - began_s,
+        events=system.load_events(),
+        provenance=provenance(
+            model=model, workload=workload, seed=seed, machine=machine, profile=profile
+        ),
+    )
+
+
+def _load(
+    system: System, clients: Clients, listener: Listener
+) -> Generator[simpy.Event, Any, None]:
+    """Wait until the program has settled, then start the load."""
+    waiting = None
+    while listener.backlog and len(listener.backlog) != waiting:
+        waiting = len(listener.backlog)
+        yield system.env.timeout(SETTLE_NS)
+    clients.start()
+
+
+def _run(env: simpy.Environment, clients: Clients) -> None:
+    """Run to the last reply."""
+    try:
+        env.run(until=clients.done)
+    except RuntimeError as error:
+        if env.peek() != float("inf"):
+            raise
+        raise RunFailed(
+            f"{clients.unanswered} requests can never be answered: every thread sleeps. A program "
+            "that serves a connection to its end before the next starves behind idle ones: "
+            "let all connections be active or use another model"
+        ) from error

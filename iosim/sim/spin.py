@@ -1,0 +1,140 @@
+"""try_each without making the empty tries.
+
+The k-th try after the start is made at `begin + k * period`, at position `(start + k) mod slots`.
+So the try that meets an arrival is known the moment data arrives, and the tries before it are
+counted instead of made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from iosim.kernel import EAGAIN, Call, Kernel
+from iosim.sim.engine import Alarm
+from iosim.sim.system import File
+from iosim.sim.thread import Thread
+
+
+class Scan:
+    """One call of try_each under way, up to the first news."""
+
+    def __init__(
+        self, thread: Thread, fds: Sequence[int], listener: int, start: int, spin: bool
+    ) -> None:
+        self._thread = thread
+        self._fds = fds
+        self._listener = listener
+        self._start = start
+        self._slots = len(fds) + 1
+        self._period_ns = round(thread.system.prices.eagain_ns)
+        self._begin_ns = thread.cpu.env.now
+        self._made = 0
+        """Tries that are over and cannot meet news any more."""
+        self.last = None if spin else self._slots - start - 1
+        """Number of the last try of the pass."""
+        self.hit: int | None = None
+        """Number of the try that will meet news, as far as is known."""
+        for fd in thread.system.readable:
+            self._consider(fd)
+        self.alarm = Alarm(thread.cpu.env)
+        self._set_alarm()
+
+    @property
+    def position(self) -> int:
+        """Where the pointer stands at the hit."""
+        assert self.hit is not None
+        return (self._start + self.hit) % self._slots
+
+    @property
+    def empty(self) -> int:
+        """How many tries the scan made in vain."""
+        if self.hit is not None:
+            return self.hit
+        assert self.last is not None
+        return self.last + 1
+
+    @property
+    def empty_accepts(self) -> int:
+        """How many of those were made at the listener, the last position of every pass."""
+        return (self._start + self.empty) // self._slots
+
+    def notify(self, file: File) -> bool:
+        """News while the scan is under way: it may end earlier than known so far."""
+        if self._consider(file.fd):
+            self._move_alarm()
+        return False
+
+    def hold_up(self, ns: int) -> None:
+        """Interrupt work of `ns` delays every try to come."""
+        elapsed_ns = self._thread.cpu.env.now - self._begin_ns
+        self._made = max(self._made, elapsed_ns // self._period_ns + 1)
+        self._begin_ns += ns
+        self._move_alarm()
+
+    def _consider(self, fd: int) -> bool:
+        """Work out which try meets news on `fd`; True if that ends the scan earlier."""
+        position = self._position_of(fd)
+        if position is None:
+            return False
+        elapsed_ns = self._thread.cpu.env.now - self._begin_ns
+        first = max(self._made, -(-elapsed_ns // self._period_ns))
+        number = first + (position - self._start - first) % self._slots
+        if self.last is not None and number > self.last:
+            return False
+        if self.hit is not None and number >= self.hit:
+            return False
+        self.hit = number
+        return True
+
+    def _position_of(self, fd: int) -> int | None:
+        """Index of a descriptor; remembered, since searching would cost time per idle socket."""
+        if fd == self._listener:
+            return self._slots - 1
+        known = self._thread.system.positions
+        position = known.get(fd)
+        if position is None or position >= len(self._fds) or self._fds[position] != fd:
+            known.clear()
+            known.update((fd, position) for position, fd in enumerate(self._fds))
+            position = known.get(fd)
+        return position
+
+    def _set_alarm(self) -> None:
+        final = self.last if self.hit is None else self.hit
+        if final is not None:
+            due_ns = self._begin_ns + final * self._period_ns
+            self.alarm.ring_in(due_ns - self._thread.cpu.env.now)
+
+    def _move_alarm(self) -> None:
+        self.alarm = self.alarm.successor()
+        self._set_alarm()
+
+
+class SpinCalls(Thread, Kernel):
+    """The loop of `Kernel.try_each`, jumped over."""
+
+    __slots__ = ()
+
+    def try_each(
+        self, fds: Sequence[int], listener: int, start: int = 0, spin: bool = False
+    ) -> Call[tuple[int, int]]:
+        system = self.system
+        if len(system.tasks) > 1:
+            # Another thread may want the core between two tries.
+            return (yield from super().try_each(fds, listener, start, spin))
+        yield from self.pay()
+        scan = self.scan = Scan(self, fds, listener, start, spin)
+        system.pollers.append(scan)
+        yield scan.alarm
+        system.pollers.remove(scan)
+        self.scan = None
+        system.empty_polls += scan.empty
+        system.syscalls["accept4"] += scan.empty_accepts
+        system.syscalls["recv"] += scan.empty - scan.empty_accepts
+        if scan.hit is None:
+            # The pass ended with an empty try, whose price is still owed.
+            self.debt_ns += round(system.prices.eagain_ns)
+            return len(fds), EAGAIN
+        position = scan.position
+        if position < len(fds):
+            return position, (yield from self.recv(fds[position]))
+        return position, (yield from self.accept(listener, nonblocking=True))

@@ -1,0 +1,177 @@
+"""The state that all threads of a simulated server share."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import simpy
+
+from iosim.costs import Prices
+from iosim.kernel import Call
+from iosim.machine import Machine
+from iosim.results import RECORD
+from iosim.sim.cpu import Cpu, State, Task
+from iosim.sim.engine import events_made
+from iosim.sim.pending import AioReads, Signals
+from iosim.workload import Schedule, Workload
+
+AnyFile = TypeVar("AnyFile", bound="File")
+
+
+
+class Watcher(Protocol):
+    """Somebody who is told when a descriptor has become readable; True if that woke an idle core."""
+
+    def notify(self, file: File) -> bool: ...
+
+
+class File:
+    """Anything a descriptor names and a program can wait for."""
+
+    __slots__ = ("fd", "nonblocking", "noticed_ns", "sleepers", "watchers")
+
+    def __init__(self) -> None:
+        self.fd = -1
+        """The descriptor, once it has one."""
+        self.nonblocking = False
+        self.noticed_ns = 0
+        """When a call last reported it ready; 0 when the read itself brings the news."""
+        self.sleepers: list[Task] | None = None
+        self.watchers: tuple[Watcher, ...] = ()
+
+    @property
+    def readable(self) -> bool:
+        """Whether a read or accept would return at once."""
+        raise NotImplementedError
+
+
+class Records:
+    """The request records under construction: one array a column, by request number."""
+
+    def __init__(self, requests: int) -> None:
+        empty = bytes(8 * requests)
+        self.connection = array("q", empty)
+        self.intended_ns = array("q", empty)
+        self.sent_ns = array("q", empty)
+        self.arrival_ns = array("q", empty)
+        self.ready_ns = array("q", empty)
+        self.noticed_ns = array("q", empty)
+        self.copied_ns = array("q", empty)
+        self.done_ns = array("q", empty)
+        self.replied_ns = array("q", empty)
+
+    def table(self, origin_ns: int) -> npt.NDArray[np.void]:
+        """All records with times counted from `origin_ns`, the start of the load."""
+        table = np.empty(len(self.connection), RECORD)
+        for name in RECORD.names or ():
+            table[name] = np.frombuffer(getattr(self, name), np.int64)
+            if name.endswith("_ns"):
+                table[name] -= origin_ns
+        return table
+
+
+class System:
+    """Descriptors, counters and clock of one simulated server."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        cpu: Cpu,
+        prices: Prices,
+        machine: Machine,
+        workload: Workload,
+        schedule: Schedule,
+    ) -> None:
+        self.env = env
+        self.cpu = cpu
+        self.prices = prices
+        self.machine = machine
+        self.workload = workload
+        self.records = Records(workload.requests)
+        self.service_ns = schedule.service_ns.tolist()
+        self.served = 0
+        self.files: dict[int, Any] = {}
+        self.readable: dict[int, File] = {}
+        """The descriptors that have something to read, in the order in which they got it."""
+        self.pollers: list[Watcher] = []
+        """Threads that wait in select, poll or a spin: told of every descriptor."""
+        self.tasks: list[Task] = []
+        self.syscalls: Counter[str] = Counter()
+        self.empty_polls = 0
+        self.wait_for_data_ns = 0
+        self.copy_data_ns = 0
+        self.positions: dict[int, int] = {}
+        """Where descriptors stand in the list that a spinning thread tries."""
+        self.transmit: Callable[[Any, int, int], None]
+        """Called with (connection, bytes, time) when the program hands bytes to a socket."""
+        self.signals = Signals(machine.queued_signals)
+        self.start: Callable[..., None]
+        """Start a program as a new thread."""
+        self.aio = AioReads()
+        self._next_fd = 3
+
+    def open(self, file: AnyFile) -> AnyFile:
+        """Give a file the next descriptor; 0 to 2 are the standard streams.
+
+        Linux gives the lowest free one. Counting up instead keeps what is under way for a closed
+        connection from reaching its successor.
+        """
+        file.fd = self._next_fd
+        self.files[file.fd] = file
+        self._next_fd += 1
+        if file.readable:
+            self.readable[file.fd] = file
+        return file
+
+    def launch(self, thread: Any, program: Call[None]) -> None:
+        """Let a new thread run a program."""
+        self.env.process(thread.live(program))
+        self.cpu.wake(thread)
+
+    def became_readable(self, file: File) -> bool:
+        """Tell everybody who waits for `file`; True if an idle core was woken."""
+        if file.fd < 0:
+            return False
+        self.readable[file.fd] = file
+        woke = False
+        if file.sleepers:
+            woke = self.cpu.wake(file.sleepers.pop(0))
+        for watcher in file.watchers:
+            woke = watcher.notify(file) or woke
+        for poller in self.pollers.copy():
+            woke = poller.notify(file) or woke
+        return woke
+
+    def recv_price_ns(self, nbytes: int) -> int:
+        """recv of data that is there."""
+        return round(self.prices.recv_ns + nbytes * self.prices.copy_ns_per_byte)
+
+    def send_price_ns(self, nbytes: int) -> int:
+        """send that the socket takes at once."""
+        return round(self.prices.send_ns + nbytes * self.prices.copy_ns_per_byte)
+
+    def start_counting(self) -> None:
+        """The load begins: forget what setting up took."""
+        self.syscalls.clear()
+        self.empty_polls = self.wait_for_data_ns = self.copy_data_ns = 0
+        self.cpu.wakeup_count = self.cpu.switch_count = 0
+        self._before_load = [task.spent_ns() for task in self.tasks]
+        self._events_before_load = events_made(self.env)
+
+    def load_events(self) -> int:
+        """Events since the load began."""
+        return events_made(self.env) - self._events_before_load
+
+    def load_spent_ns(self) -> list[dict[State, int]]:
+        """What each thread spent in each state since the load began."""
+        nothing = dict.fromkeys(State, 0)
+        before = self._before_load + [nothing] * (len(self.tasks) - len(self._before_load))
+        return [
+            {state: ns - earlier[state] for state, ns in task.spent_ns().items()}
+            for task, earlier in zip(self.tasks, before, strict=True)
+        ]

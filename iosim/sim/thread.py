@@ -1,0 +1,51 @@
+"""One thread of a simulated server: the state every group of calls works on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import simpy
+
+from iosim.sim.cpu import Task
+from iosim.sim.system import File, System
+
+Wait = Generator[simpy.Event, Any, None]
+
+
+class Thread(Task):
+    """A task of the scheduler that runs a program and so can make calls."""
+
+    __slots__ = ("system",)
+
+    def __init__(self, system: System, name: str, helper: bool = False) -> None:
+        super().__init__(system.cpu, name, helper)
+        self.system = system
+        system.tasks.append(self)
+
+    def live(self, program: Wait) -> Wait:
+        """Take the core, run the program to its end, give the core back."""
+        yield from self.resume()
+        yield from program
+        yield from self.pay()
+        self.give_up_core()
+
+    @property
+    def now_ns(self) -> int:
+        """The thread's own time: the clock, plus the work it has not yet paid for."""
+        now_ns: int = self.cpu.env.now + self.debt_ns
+        return now_ns
+
+    def wait_for(self, file: File) -> Wait:
+        """Sleep until `file` has something to read: phase 1 of a blocking call."""
+        if file.sleepers is None:
+            file.sleepers = []
+        file.sleepers.append(self)
+        yield from self.sleep_for_data()
+
+    def sleep_for_data(self) -> Wait:
+        """Sleep in phase 1."""
+        began_ns = self.cpu.env.now
+        yield from self.sleep()
+        if not self.helper:
+            self.system.wait_for_data_ns += self.cpu.env.now - self.switch_in_ns - began_ns

@@ -1,0 +1,67 @@
+"""Threads of the program, queues between them, and sleeping."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from iosim.kernel import Call
+from iosim.sim.engine import call_in
+from iosim.sim.thread import Thread
+
+
+class Queue:
+    """Items between threads, and the threads that wait for one."""
+
+    def __init__(self) -> None:
+        self.items: deque[Any] = deque()
+        self.waiting: deque[Thread] = deque()
+
+
+class ThreadCalls(Thread):
+    """Threads, queues and timers."""
+
+    __slots__ = ()
+
+    def spawn(self, program: Callable[..., Call[None]], *args: Any) -> Call[None]:
+        if self.debt_ns:
+            yield from self.pay()
+        self.system.syscalls["clone3"] += 1
+        self.system.start(program, *args)
+        self.debt_ns += round(self.system.prices.thread_create_ns)
+
+    def queue(self) -> Queue:
+        return Queue()
+
+    def put(self, queue: Queue, item: Any) -> Call[None]:
+        if self.debt_ns:
+            yield from self.pay()
+        queue.items.append(item)
+        if queue.waiting:
+            self.system.syscalls["futex"] += 1
+            self.cpu.wake(queue.waiting.popleft())
+        self.debt_ns += round(self.system.prices.queue_put_ns)
+
+    def get(self, queue: Queue) -> Call[Any]:
+        if self.debt_ns:
+            yield from self.pay()
+        while not queue.items:
+            self.system.syscalls["futex"] += 1
+            queue.waiting.append(self)
+            yield from self.sleep()
+        self.debt_ns += round(self.system.prices.queue_get_ns)
+        return queue.items.popleft()
+
+    def nanosleep(self, ns: int) -> Call[None]:
+        if self.debt_ns:
+            yield from self.pay()
+        prices = self.system.prices
+        self.system.syscalls["clock_nanosleep"] += 1
+        call_in(
+            self.cpu.env, ns + round(prices.timer_slack_ns), lambda _: self.cpu.wake(self)
+        )
+        yield from self.sleep()
+        self.debt_ns += round(prices.nanosleep_ns)
+
+

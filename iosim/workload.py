@@ -1,0 +1,132 @@
+"""What the clients send: connections, arrivals, sizes and service times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from iosim.errors import IosimError
+from iosim.units import Bytes, Count, Nanoseconds, PerSecond
+
+STREAMS = ("arrivals", "connections", "service", "wakeups")
+"""The random streams of a run; each has a generator of its own, so that changing how much one of
+them is used leaves the others as they were (common random numbers)."""
+
+
+def stream(seed: int, name: str) -> np.random.Generator:
+    """The generator of one of the `STREAMS` of a run with this seed."""
+    key = (STREAMS.index(name),)
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The requests of one run, drawn from workload and seed; arrays of int64, one item a request."""
+
+    connection: npt.NDArray[np.int64]
+    """Index of the connection that carries the request."""
+    intended_ns: npt.NDArray[np.int64]
+    """When the request is due, from the start of the load; for a closed loop the think time
+    before it."""
+    service_ns: npt.NDArray[np.int64]
+    """Computing that the k-th request served will need."""
+
+
+def _active(value: object) -> object:
+    if isinstance(value, str) and value.endswith("%"):
+        try:
+            return float(value[:-1]) / 100
+        except ValueError:
+            raise ValueError(f"{value!r} is not a share: write it as '10%'") from None
+    return value
+
+
+class Workload(BaseModel):
+    """A load on a server. Times in ns, sizes in bytes; strings with units are taken too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    connections: Annotated[Count, Field(gt=0)] = 64
+    """Connections open throughout the run."""
+    active: Annotated[Count | float | None, BeforeValidator(_active)] = None
+    """How many of the connections carry requests: a count, a share below 1 (or "10%"), or all."""
+    arrivals: Literal["poisson", "even", "closed"] = "poisson"
+    """Open loop with exponential or constant gaps, or a closed loop: each active connection sends
+    its next request `think_ns` after the reply."""
+    rate_per_s: Annotated[PerSecond, Field(gt=0)] = 10_000.0
+    """Offered requests per second over all connections; a closed loop ignores it."""
+    think_ns: Nanoseconds = 0
+    """Pause between reply and next request in a closed loop."""
+    request_bytes: Annotated[Bytes, Field(gt=0)] = 64
+    reply_bytes: Annotated[Bytes, Field(gt=0)] = 64
+    service_ns: Nanoseconds = 0
+    """Mean computing per request, in user mode."""
+    service: Literal["fixed", "exponential"] = "fixed"
+    """Distribution of the computing."""
+    requests: Annotated[Count, Field(gt=0)] = 20_000
+    """Requests in the run."""
+
+    @classmethod
+    def of(cls, **values: object) -> Self:
+        """A workload from values as users write them; raises IosimError with every mistake."""
+        try:
+            return cls(**values)  # type: ignore[arg-type]
+        except ValidationError as error:
+            raise IosimError(explain(error)) from None
+
+    @model_validator(mode="after")
+    def _check_active(self) -> Self:
+        if isinstance(self.active, float) and not 0 < self.active <= 1:
+            raise ValueError(f"active = {self.active} is no share between 0 and 1")
+        if not 1 <= self.active_connections <= self.connections:
+            raise ValueError(
+                f"active = {self.active} of {self.connections} connections: "
+                "at least one and at most all connections can be active"
+            )
+        return self
+
+    @property
+    def active_connections(self) -> int:
+        """How many connections carry requests."""
+        if self.active is None:
+            return self.connections
+        if isinstance(self.active, float):
+            return max(1, round(self.active * self.connections))
+        return self.active
+
+    def schedule(self, seed: int) -> Schedule:
+        """Draw the requests. Active connections lie evenly spread among all."""
+        active = np.arange(self.active_connections) * self.connections // self.active_connections
+        which = stream(seed, "connections")
+        if self.arrivals == "closed":
+            connection = np.resize(active, self.requests)
+            intended = np.full(self.requests, self.think_ns)
+        else:
+            connection = active[which.integers(len(active), size=self.requests)]
+            gap_ns = 1e9 / self.rate_per_s
+            if self.arrivals == "poisson":
+                gaps = stream(seed, "arrivals").exponential(gap_ns, self.requests)
+            else:
+                gaps = np.full(self.requests, gap_ns)
+            intended = np.cumsum(gaps)
+        if self.service == "exponential":
+            service = stream(seed, "service").exponential(self.service_ns, self.requests)
+        else:
+            service = np.full(self.requests, self.service_ns)
+        return Schedule(
+            connection.astype(np.int64), intended.astype(np.int64), service.astype(np.int64)
+        )
+
+
+def explain(error: ValidationError) -> str:
+    """All mistakes of a pydantic error in one line."""
+    return "; ".join(
+        (f"{'.'.join(map(str, item['loc']))}: " if item["loc"] else "")
+        + item["msg"].removeprefix("Value error, ")
+        + (f", got {item['input']!r}" if item["type"] != "value_error" else "")
+        for item in error.errors()
+    )
