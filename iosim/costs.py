@@ -36,6 +36,7 @@ class Prices:
     close_ns: float = _price("close of a connection whose peer hung up")
     recv_ns: float = _price("recv of data that is there, without the copy")
     eagain_ns: float = _price("recv or accept that returns EAGAIN")
+    request_ns: float = _price("framing of one request and the program's own steps", call=False)
     send_ns: float = _price("send, with the receive work that loopback does inside it")
     copy_ns_per_byte: float = _price("copy between kernel and user, each way", call=False)
     delivery_ns: float = _price("from the start of a loopback send to data on the socket", call=False)

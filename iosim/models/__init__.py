@@ -7,6 +7,7 @@ import selectors
 from typing import Any
 
 from iosim.errors import IosimError
+from iosim.kernel import Program
 from iosim.models.asynchronous import Aio, IoUring
 from iosim.models.base import Model
 from iosim.models.blocking import Blocking, BlockingPool, BlockingSerial
@@ -62,6 +63,15 @@ def get(model: str | Model, **parameters: Any) -> Model:
     return dataclasses.replace(model, **parameters)
 
 
+def resolve(model: str | Model | Program) -> tuple[str, Program]:
+    """Name and program of a model given by name, as an instance, or as a program of the user's."""
+    if isinstance(model, str):
+        model = get(model)
+    if isinstance(model, Model):
+        return model.name, model.program
+    return getattr(model, "__name__", "program"), model
+
+
 __all__ = [
     "MODELS",
     "Aio",
@@ -78,4 +88,5 @@ __all__ = [
     "Select",
     "Sigio",
     "get",
+    "resolve",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from iosim.kernel import Call
 from iosim.sim.pending import AioReads
 from iosim.sim.sockets import take
@@ -16,7 +18,6 @@ class Helper(Thread):
     def work(self, pool: AioReads) -> Call[None]:
         """Carry out reads, oldest first; sleep while there is none."""
         system = self.system
-        prices = system.prices
         while True:
             while not pool.reads:
                 yield from self.pay()
@@ -25,22 +26,30 @@ class Helper(Thread):
                     yield from self.sleep()
             fd, nbytes, signal = pool.reads.popleft()
             file = system.files[fd]
-            while not file.readable:
-                yield from self.pay()
-                if not file.readable:
-                    yield from self.wait_for(file)
-            taken = take(system, file, nbytes)
-            self.debt_ns += round(prices.aio_helper_ns + taken * prices.copy_ns_per_byte)
+            taken = yield from self.read(file, nbytes)
             yield from self.pay()
             file.copied_ns = self.now_ns
             pool.results[fd] = taken
             system.signals.send(signal, fd)
+
+    def read(self, file: Any, nbytes: int) -> Call[int]:
+        """Sleep until there is data, and take it."""
+        prices = self.system.prices
+        while not file.readable:
+            yield from self.pay()
+            if not file.readable:
+                yield from self.sleep_on(file)
+        taken = take(self.system, file, nbytes)
+        self.debt_ns += round(prices.aio_helper_ns + taken * prices.copy_ns_per_byte)
+        return taken
 
 
 class AioCalls(Thread):
     """aio_init, aio_read and aio_return."""
 
     __slots__ = ()
+
+    helper_type: ClassVar[type[Helper]] = Helper
 
     def aio_init(self, threads: int) -> Call[None]:
         self.system.aio.limit = threads
@@ -58,7 +67,7 @@ class AioCalls(Thread):
             self.cpu.wake(pool.idle.popleft())
         elif pool.helpers < pool.limit:
             pool.helpers += 1
-            helper = Helper(system, f"aio helper {pool.helpers}", helper=True)
+            helper = self.helper_type(system, f"aio helper {pool.helpers}", helper=True)
             system.launch(helper, helper.work(pool))
         self.debt_ns += round(system.prices.aio_read_ns)
 

@@ -138,6 +138,7 @@ class ReadinessCalls(Thread):
                 f"select cannot watch descriptor {fds.highest()}: an fd_set holds 0 to "
                 f"{FD_SETSIZE - 1}; use fewer connections or the model poll or epoll"
             )
+        yield from self.pay()
         prices = self.system.prices
         self.system.syscalls["select"] += 1
         scan_ns = round(fds.highest() * prices.select_fd_ns)
@@ -145,6 +146,7 @@ class ReadinessCalls(Thread):
 
     def poll(self, fds: FdSet) -> Call[list[int]]:
         assert isinstance(fds, WatchedSet)
+        yield from self.pay()
         prices = self.system.prices
         self.system.syscalls["poll"] += 1
         scan_ns = round(len(fds) * prices.poll_fd_ns)

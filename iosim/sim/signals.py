@@ -36,10 +36,10 @@ class SignalCalls(Thread):
     def set_async(self, fd: int, signal: int) -> Call[None]:
         if self.debt_ns:
             yield from self.pay()
-        self.system.syscalls["fcntl"] += 3
+        self.system.syscalls["fcntl"] += 4
         file = self.system.files[fd]
         file.watchers = (*file.watchers, Owner(self.system.signals, signal))
-        self.debt_ns += round(3 * self.system.prices.fcntl_ns)
+        self.debt_ns += round(4 * self.system.prices.fcntl_ns)
 
     def sigsuspend(self) -> Call[None]:
         yield from self.pay()

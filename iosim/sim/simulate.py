@@ -13,7 +13,7 @@ from iosim.costs import CostProfile
 from iosim.errors import RunFailed
 from iosim.kernel import Program
 from iosim.machine import Machine
-from iosim.models import Model, get
+from iosim.models import Model, get, resolve
 from iosim.provenance import provenance
 from iosim.results import Run, TaskTimes
 from iosim.sim.clients import Clients
@@ -21,6 +21,8 @@ from iosim.sim.cpu import Cpu, State, WakeUps
 from iosim.sim.kernel import SimKernel
 from iosim.sim.sockets import Listener
 from iosim.sim.system import System
+from iosim.sim.tracing import TracedKernel, TracedSystem
+from iosim.trace import Trace
 from iosim.workload import Workload, stream
 
 SETTLE_NS = 10_000_000
@@ -35,32 +37,29 @@ def simulate(
     profile: CostProfile | str = "python",
     machine: Machine | None = None,
     seed: int = 1,
-    kernel: type[SimKernel] = SimKernel,
+    trace: Trace | None = None,
 ) -> Run:
     """Simulate one run; equal arguments give equal records.
 
     `model` is a name, a model or a program of your own; `profile` a cost profile or the name of a
-    shipped one; `kernel` a class derived from the simulated kernel that observes or changes calls.
-    Raises RunFailed when the program can never answer the remaining requests.
+    shipped one; `trace` takes down every call and what led to it, and changes no record. Raises RunFailed when the program can never answer the remaining requests.
     """
     began_s = time.perf_counter()
     workload = workload or Workload()
     machine = machine or Machine()
     if isinstance(profile, str):
         profile = CostProfile.shipped(profile)
-    if isinstance(model, str):
-        model = get(model)
-    name, program = (
-        (model.name, model.program)
-        if isinstance(model, Model)
-        else (getattr(model, "__name__", "program"), model)
-    )
+    model = get(model) if isinstance(model, str) else model
+    name, program = resolve(model)
     env = simpy.Environment()
     prices = profile.prices()
     wakeups = WakeUps(profile.wakeup, stream(seed, "wakeups"))
     cpu = Cpu(env, machine.cores, machine.time_slice_ns, prices, wakeups)
     schedule = workload.schedule(seed)
-    system = System(env, cpu, prices, machine, workload, schedule)
+    parts = (env, cpu, prices, machine, workload, schedule)
+    system, kernel = System(*parts), SimKernel
+    if trace is not None:
+        system, kernel = TracedSystem(*parts, trace), TracedKernel
 
     def start(program: Program, *args: Any) -> None:
         thread = kernel(system, f"{program.__name__} {len(system.tasks)}")
@@ -79,11 +78,14 @@ def simulate(
     finally:
         if collecting:
             gc.enable()
+    records = system.records.table(clients.origin_ns)
+    if trace is not None:
+        trace.close(records, clients.origin_ns, env.now)
     return Run(
         model=name,
         kernel="simulated",
         seed=seed,
-        records=system.records.table(clients.origin_ns),
+        records=records,
         tasks=tuple(
             TaskTimes(
                 task.name,

@@ -131,7 +131,7 @@ class SocketCalls(Thread):
                 system.empty_polls += 1
                 self.debt_ns += round(system.prices.eagain_ns)
                 return EAGAIN
-            yield from self.wait_for(file)
+            yield from self.sleep_on(file)
         connection = accept_one(system, file)
         connection.nonblocking = nonblocking
         self.debt_ns += round(system.prices.accept_ns)
@@ -151,7 +151,7 @@ class SocketCalls(Thread):
                 system.empty_polls += 1
                 self.debt_ns += round(system.prices.eagain_ns)
                 return EAGAIN
-            yield from self.wait_for(connection)
+            yield from self.sleep_for_data(connection)
         taken = take(system, connection, nbytes)
         price_ns = system.recv_price_ns(taken)
         self.debt_ns += price_ns
@@ -174,6 +174,7 @@ class SocketCalls(Thread):
             system.records.copied_ns[number] = connection.copied_ns
             found.append(Request(system.service_ns[system.served], system.workload.reply_bytes))
             system.served += 1
+        self.debt_ns += round(complete * system.prices.request_ns)
         return found
 
     def compute(self, ns: int) -> Call[None]:

@@ -67,7 +67,8 @@ class Scan:
     def hold_up(self, ns: int) -> None:
         """Interrupt work of `ns` delays every try to come."""
         elapsed_ns = self._thread.cpu.env.now - self._begin_ns
-        self._made = max(self._made, elapsed_ns // self._period_ns + 1)
+        # A try due at this very instant has not been made: the interrupt comes before it.
+        self._made = max(self._made, -(-elapsed_ns // self._period_ns))
         self._begin_ns += ns
         self._move_alarm()
 

@@ -36,16 +36,16 @@ class Thread(Task):
         now_ns: int = self.cpu.env.now + self.debt_ns
         return now_ns
 
-    def wait_for(self, file: File) -> Wait:
-        """Sleep until `file` has something to read: phase 1 of a blocking call."""
+    def sleep_on(self, file: File) -> Wait:
+        """Sleep until `file` has something to read."""
         if file.sleepers is None:
             file.sleepers = []
         file.sleepers.append(self)
-        yield from self.sleep_for_data()
-
-    def sleep_for_data(self) -> Wait:
-        """Sleep in phase 1."""
-        began_ns = self.cpu.env.now
         yield from self.sleep()
+
+    def sleep_for_data(self, file: File | None = None) -> Wait:
+        """Sleep in phase 1, on `file` or on what the caller has arranged."""
+        began_ns = self.cpu.env.now
+        yield from self.sleep() if file is None else self.sleep_on(file)
         if not self.helper:
             self.system.wait_for_data_ns += self.cpu.env.now - self.switch_in_ns - began_ns

@@ -16,9 +16,9 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from iosim.host import aio
-from iosim.host.aio import Aio
-from iosim.host.signals import sigwaitinfo
+from iosim.host import libaio as aio
+from iosim.host.libaio import Aio
+from iosim.host.siglib import sigwaitinfo
 
 pytestmark = pytest.mark.skipif(aio.why_not() is not None, reason=str(aio.why_not()))
 

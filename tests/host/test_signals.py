@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from iosim.host.signals import handle, set_async, sigsuspend, sigwaitinfo
+from iosim.host.siglib import handle, set_async, sigsuspend, sigwaitinfo
 
 SIGIO = 29
 RT = 34

@@ -13,8 +13,8 @@ from contextlib import closing
 
 import pytest
 
-from iosim.host import uring
-from iosim.host.uring import Ring
+from iosim.host import liburing as uring
+from iosim.host.liburing import Ring
 
 pytestmark = pytest.mark.skipif(uring.why_not() is not None, reason=str(uring.why_not()))
 

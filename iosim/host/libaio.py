@@ -1,0 +1,175 @@
+"""POSIX asynchronous I/O, aio(7), as glibc implements it: helper threads inside the process.
+
+The structures are those of glibc's <aio.h> and <bits/types/sigevent_t.h> on 64-bit systems. What
+glibc does with a socket: a helper calls pread(2), gets ESPIPE and calls read(2), which sleeps
+until input comes. So each read under way on a quiet socket occupies one helper; further reads wait
+for a helper even when their input is there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from typing import ClassVar
+
+_SIGEV_SIGNAL = 0
+
+
+class _Sigevent(ctypes.Structure):
+    _fields_ = (
+        ("sival_int", ctypes.c_int),
+        ("_sigval_rest", ctypes.c_int),
+        ("signo", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("_rest", ctypes.c_int * 12),
+    )
+
+
+class _Aiocb(ctypes.Structure):
+    _fields_ = (
+        ("fildes", ctypes.c_int),
+        ("lio_opcode", ctypes.c_int),
+        ("reqprio", ctypes.c_int),
+        ("buf", ctypes.c_void_p),
+        ("nbytes", ctypes.c_size_t),
+        ("sigevent", _Sigevent),
+        ("_next_prio", ctypes.c_void_p),
+        ("_abs_prio", ctypes.c_int),
+        ("_policy", ctypes.c_int),
+        ("_error_code", ctypes.c_int),
+        ("_return_value", ctypes.c_ssize_t),
+        ("offset", ctypes.c_long),
+        ("_reserved", ctypes.c_char * 32),
+    )
+
+
+class _Aioinit(ctypes.Structure):
+    _fields_ = (
+        ("threads", ctypes.c_int),
+        ("num", ctypes.c_int),
+        ("_rest", ctypes.c_int * 6),
+    )
+
+
+class _Read:
+    """The control block and the buffer of one read; both must outlive it."""
+
+    def __init__(self, fd: int, nbytes: int, signal: int) -> None:
+        self.nbytes = nbytes
+        self.signal = signal
+        self.buffer = ctypes.create_string_buffer(nbytes)
+        event = _Sigevent(sival_int=fd, signo=signal, notify=_SIGEV_SIGNAL)
+        self.block = _Aiocb(
+            fildes=fd, buf=ctypes.addressof(self.buffer), nbytes=nbytes, sigevent=event
+        )
+        self.pointer = ctypes.byref(self.block)
+        self.under_way = False
+
+
+_in_use: set[_Read] = set()
+"""Keeps the memory that a helper may still write to, even when its `Aio` is gone."""
+
+
+class Aio:
+    """Asynchronous reads, at most one under way per descriptor.
+
+    glibc has one set of helpers per process: instances differ only in whose buffers they keep.
+    """
+
+    _begun: ClassVar[bool] = False
+    _threads: ClassVar[int | None] = None
+
+    def __init__(self) -> None:
+        library = _library()
+        self._init = library.aio_init
+        self._read = library.aio_read
+        self._error = library.aio_error
+        self._return = library.aio_return
+        self._return.restype = ctypes.c_ssize_t
+        self._reads: dict[int, _Read] = {}
+
+    def init(self, threads: int) -> None:
+        """Use at most `threads` helpers, aio_init(3).
+
+        glibc ignores the call once the process has begun a read; a different number then raises
+        OSError (EBUSY).
+        """
+        if Aio._begun and threads != Aio._threads:
+            raise OSError(
+                errno.EBUSY,
+                f"aio_init: {threads} threads asked, but this process has begun to read with "
+                f"{Aio._threads or 'the default number'}; use a new process",
+            )
+        self._init(ctypes.byref(_Aioinit(threads=threads, num=threads)))
+        Aio._threads = threads
+
+    def read(self, fd: int, nbytes: int, signal: int) -> None:
+        """Begin to read at most `nbytes` from `fd`, aio_read(3); raises OSError if refused.
+
+        `signal` is sent to the process when the read has finished, with si_code SI_ASYNCIO and
+        `fd` as its value. When the signal queue is full (RLIMIT_SIGPENDING) no signal comes and
+        the result becomes -EAGAIN, although the input has been taken from the socket.
+        """
+        read = self._reads.get(fd)
+        if read is None or read.nbytes != nbytes or read.signal != signal:
+            read = self._prepare(fd, nbytes, signal)
+        if self._read(read.pointer) < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"aio_read: {os.strerror(number)}")
+        read.under_way = True
+
+    def result(self, fd: int) -> int:
+        """The byte count of the finished read on `fd`, 0 at end of stream, aio_return(3).
+
+        A negative errno(3) when the read failed, -EINPROGRESS while it is under way.
+        """
+        read = self._reads[fd]
+        count: int = self._return(read.pointer)
+        if count <= 0:
+            # glibc's aio_return is 0 or -1 while the read is under way, so it has to be asked
+            # again after aio_error has said that the read is done.
+            error = self._error(read.pointer)
+            if error == errno.EINPROGRESS:
+                return -errno.EINPROGRESS
+            count = -error if error else self._return(read.pointer)
+        read.under_way = False
+        return count
+
+    def forget(self, fd: int) -> None:
+        """Free the buffer of `fd` before it is closed.
+
+        A read whose result was not taken keeps its buffer for good: glibc cannot cancel it once a
+        helper sleeps in it, and close(2) does not wake the helper either; shutdown(2) does.
+        """
+        read = self._reads.pop(fd, None)
+        if read is not None and not read.under_way:
+            _in_use.discard(read)
+
+    def _prepare(self, fd: int, nbytes: int, signal: int) -> _Read:
+        self.forget(fd)
+        Aio._begun = True
+        read = self._reads[fd] = _Read(fd, nbytes, signal)
+        _in_use.add(read)
+        return read
+
+
+def why_not() -> str | None:
+    """Why this host cannot use `Aio`, in one line; None when it can."""
+    try:
+        _library()
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+def _library() -> ctypes.CDLL:
+    """The library that holds aio: libc itself since glibc 2.34, librt before."""
+    for name in (None, "librt.so.1"):
+        try:
+            library = ctypes.CDLL(name, use_errno=True)
+        except OSError:
+            continue
+        if hasattr(library, "aio_init"):
+            return library
+    raise OSError(errno.ENOSYS, "the C library has no aio_init(3); glibc has it, musl has not")

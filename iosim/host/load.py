@@ -1,0 +1,212 @@
+"""The load generator of a real run, started by `iosim.host.run`.
+
+One thread that never waits for replies before it sends. It sleeps until shortly before a request
+is due and then spins, so that it is punctual and the server's replies never have to wake it: a
+wake-up would be work for the server. Reply times are the kernel's receive time stamps
+(SO_TIMESTAMPNS, socket(7)), which do not depend on when this process looks.
+"""
+
+from __future__ import annotations
+
+import gc
+import select
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from time import monotonic_ns
+
+from iosim.errors import HostRefused, RunFailed
+from iosim.host.child import attach
+from iosim.host.server import raise_file_limit
+
+_SO_TIMESTAMPNS = 35
+_TIMESPEC = struct.Struct("@qq")
+_STALL_MS = 10_000
+_SPIN_NS = 300_000
+"""Before this long before a send, sleep instead of spinning: timers wake later than asked."""
+
+
+class Clock:
+    """Turns the kernel's receive time stamps (CLOCK_REALTIME) into CLOCK_MONOTONIC.
+
+    The two may drift apart while the real-time clock is being disciplined, so the offset is taken
+    again at the end and assumed to change evenly.
+    """
+
+    def __init__(self) -> None:
+        self._first = self._offset()
+
+    @staticmethod
+    def _offset() -> tuple[int, int]:
+        """(monotonic time, real time minus monotonic time), the tightest of several readings."""
+        best = None
+        for _ in range(50):
+            before = monotonic_ns()
+            real = time.time_ns()
+            after = monotonic_ns()
+            if best is None or after - before < best[0]:
+                best = (after - before, before, real - (before + after) // 2)
+        assert best is not None
+        return best[1], best[2]
+
+    def monotonic_ns(self, stamps: list[int]) -> list[int]:
+        """The stamps on the monotonic clock."""
+        (begin, offset), (end, last_offset) = self._first, self._offset()
+        slope = (last_offset - offset) / max(1, end - begin)
+        return [t - offset - round(slope * (t - offset - begin)) for t in stamps]
+
+
+class Load:
+    """The connections and the schedule of one run."""
+
+    def __init__(self, port: int, connections: int, request_bytes: int, reply_bytes: int) -> None:
+        self.request = bytes(request_bytes)
+        self.reply_bytes = reply_bytes
+        self.sockets: list[socket.socket] = []
+        for number in range(connections):
+            sock = socket.socket()
+            sock.settimeout(5)
+            try:
+                sock.connect(("127.0.0.1", port))
+            except TimeoutError:
+                raise HostRefused(
+                    f"connection {number + 1} of {connections} was not taken: the backlog of a "
+                    "program that does not accept is limited by net.core.somaxconn; "
+                    "use fewer connections"
+                ) from None
+            except OSError as error:
+                raise HostRefused(
+                    f"connection {number + 1} of {connections}: {error.strerror}; "
+                    "use fewer connections"
+                ) from None
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            sock.setblocking(False)
+            self.sockets.append(sock)
+
+    def run(
+        self,
+        begin_ns: int,
+        connection: list[int],
+        intended_ns: list[int],
+        closed: bool,
+        patience_s: float,
+    ) -> dict[str, list[int]]:
+        """Send everything from `begin_ns` on, take every reply; times on the monotonic clock.
+
+        Raises RunFailed when no reply has come for `patience_s` and none is left to be sent.
+        """
+        requests = len(connection)
+        sockets, request, reply_bytes = self.sockets, self.request, self.reply_bytes
+        epoll = select.epoll()
+        by_fd = {}
+        waiting: dict[int, deque[int]] = {}
+        turns: dict[int, deque[int]] = {}
+        for number, client in enumerate(connection):
+            turns.setdefault(client, deque()).append(number)
+        left = {client: len(numbers) for client, numbers in turns.items()}
+        for client in turns:
+            fd = sockets[client].fileno()
+            epoll.register(fd, select.EPOLLIN)
+            by_fd[fd] = client
+            waiting[client] = deque()
+        partial = dict.fromkeys(turns, 0)
+        due_ns = [0] * requests
+        sent_ns = [0] * requests
+        took_ns = [0] * requests
+        replied_ns = [0] * requests
+        clock = Clock()
+        if closed:
+            ready = deque((begin_ns, numbers.popleft()) for numbers in turns.values())
+        else:
+            ready = deque((begin_ns + due, number) for number, due in enumerate(intended_ns))
+        unanswered = requests
+        last_news_ns = begin_ns
+        while unanswered:
+            wait_ns = _SPIN_NS
+            if ready:
+                due, number = ready[0]
+                wait_ns = due - monotonic_ns()
+                if wait_ns <= 0:
+                    ready.popleft()
+                    client = connection[number]
+                    due_ns[number] = due
+                    waiting[client].append(number)
+                    sent_ns[number] = last_news_ns = monotonic_ns()
+                    self._send(sockets[client], request)
+                    took_ns[number] = monotonic_ns() - last_news_ns
+                    continue
+            events = epoll.poll(0)
+            for fd, _ in events:
+                client = by_fd[fd]
+                data, ancillary, _, _ = sockets[client].recvmsg(1 << 18, 64)
+                if not data:
+                    raise RunFailed("the server closed a connection before its last reply")
+                whole, partial[client] = divmod(partial[client] + len(data), reply_bytes)
+                if not whole:
+                    continue
+                seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
+                stamp = seconds * 1_000_000_000 + nanoseconds
+                for _ in range(whole):
+                    number = waiting[client].popleft()
+                    replied_ns[number] = stamp
+                    if closed and turns[client]:
+                        following = turns[client].popleft()
+                        ready.append((monotonic_ns() + intended_ns[following], following))
+                unanswered -= whole
+                left[client] -= whole
+                last_news_ns = monotonic_ns()
+                if not left[client]:
+                    epoll.unregister(fd)
+                    sockets[client].close()
+            if not events and wait_ns > _SPIN_NS:
+                time.sleep((wait_ns - _SPIN_NS) / 1e9)
+            if not ready and monotonic_ns() - last_news_ns > patience_s * 1e9:
+                raise RunFailed(
+                    f"{unanswered} of {requests} requests were not answered within "
+                    f"{patience_s:.0f} s; a program that serves a connection to its end before the "
+                    "next starves behind idle ones: let all connections be active"
+                )
+        return {
+            "intended_ns": due_ns,
+            "sent_ns": sent_ns,
+            "took_ns": took_ns,
+            "replied_ns": clock.monotonic_ns(replied_ns),
+        }
+
+    @staticmethod
+    def _send(sock: socket.socket, request: bytes) -> None:
+        view = memoryview(request)
+        while view:
+            try:
+                view = view[sock.send(view) :]
+            except BlockingIOError:
+                # The server's buffers are full: the sender must wait, as a client would.
+                writable = select.poll()
+                writable.register(sock, select.POLLOUT)
+                if not writable.poll(_STALL_MS):
+                    raise RunFailed(
+                        "the server has not read for 10 s and its buffers are full"
+                    ) from None
+
+
+def main() -> None:
+    """Load one run."""
+    pipe = attach(sys.argv[1:])
+    port, connections, request_bytes, reply_bytes = pipe.hear()
+    raise_file_limit()
+    try:
+        load = Load(port, connections, request_bytes, reply_bytes)
+        pipe.tell([sock.getsockname()[1] for sock in load.sockets])
+        arguments = pipe.hear()
+        gc.collect()
+        gc.disable()
+        times = load.run(*arguments)
+        pipe.tell("done")
+        pipe.tell(times)
+    except (HostRefused, RunFailed) as error:
+        pipe.tell(error)
+    pipe.hear()
+

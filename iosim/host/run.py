@@ -1,0 +1,180 @@
+"""Run a program under a workload on real sockets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from iosim.errors import HostRefused, RunFailed
+from iosim.host import thishost
+from iosim.host.child import Child, child
+from iosim.host.server import Snapshot, Task
+from iosim.kernel import Program
+from iosim.models import Model, get, resolve
+from iosim.provenance import provenance
+from iosim.results import RECORD, Run, TaskTimes
+from iosim.workload import Schedule, Workload
+
+SETTLE_S = 0.3
+"""The load starts when the program has accepted all connections, or none for this long: one that
+serves a connection to its end before the next never accepts them all."""
+
+LEAD_NS = 100_000_000
+"""From telling both processes to the start of the load: time to unpack the schedule."""
+
+PATIENCE_S = 10.0
+"""How long the load generator waits for a reply before it gives the run up."""
+
+
+def run_real(
+    model: str | Model | Program,
+    workload: Workload | None = None,
+    *,
+    seed: int = 1,
+    port: int = 0,
+) -> Run:
+    """Run the program in a process on the last core, loaded by a process on the first.
+
+    Takes what `iosim.sim.simulate` takes and returns the same kind of result. `port` 0 is any free
+    one. Raises HostRefused for what this host does not allow and RunFailed when the program fails
+    or replies stay out.
+    """
+    began_s = time.perf_counter()
+    workload = workload or Workload()
+    model = get(model) if isinstance(model, str) else model
+    name, program = resolve(model)
+    reason = thishost.why_not(model if isinstance(model, Model) else None)
+    if reason is not None:
+        raise HostRefused(f"{name}: {reason}")
+    thishost.check(workload)
+    cores = thishost.cores()
+    schedule = workload.schedule(seed)
+    with (
+        child("server", "iosim.host.server", cores[-1]) as server,
+        child("load generator", "iosim.host.load", cores[0]) as load,
+    ):
+        sizes = workload.request_bytes, workload.reply_bytes
+        port = server.ask((program, port, *sizes, schedule.service_ns.tolist()))
+        ports = load.ask((port, workload.connections, *sizes))
+        _settle(server, workload.connections)
+        patience_s = PATIENCE_S + float(schedule.service_ns.sum()) / 1e9
+        begin_ns = time.monotonic_ns() + LEAD_NS
+        server.tell(begin_ns)
+        load.tell(
+            (
+                begin_ns,
+                schedule.connection.tolist(),
+                schedule.intended_ns.tolist(),
+                workload.arrivals == "closed",
+                patience_s,
+            )
+        )
+        offered_s = float(schedule.intended_ns.max()) / 1e9
+        _hear_either(load, server, offered_s * 4 + patience_s + 60)
+        after: Snapshot = server.ask("snapshot")
+        before: Snapshot = server.ask("begun")
+        sent = load.hear(20)
+        seen = server.ask("times")
+    load_costs = {"send_ns": float(np.median(sent.pop("took_ns")))}
+    records = _records(schedule, workload, begin_ns, ports, sent, seen)
+    tasks, wait_ns, copy_ns = _task_times(before, after)
+    return Run(
+        model=name,
+        kernel="real",
+        seed=seed,
+        records=records,
+        tasks=tasks,
+        syscalls=dict(sorted((after.syscalls - before.syscalls).items())),
+        empty_polls=after.empty_polls - before.empty_polls,
+        context_switches=_difference(before, after, lambda task: task.switches),
+        wakeups=_difference(before, after, lambda task: task.wakeups),
+        drops=0,
+        wait_for_data_ns=wait_ns,
+        copy_data_ns=copy_ns,
+        elapsed_ns=int(max(sent["replied_ns"])) - begin_ns,
+        cores=1,
+        wall_s=time.perf_counter() - began_s,
+        provenance=provenance(model=model, workload=workload, seed=seed, host=thishost.facts(), load=load_costs),
+    )
+
+
+def _settle(server: Child, connections: int) -> None:
+    """Wait until the program has accepted what it will."""
+    accepted, since_s = 0, time.monotonic()
+    while accepted < connections and time.monotonic() - since_s < SETTLE_S:
+        time.sleep(0.01)
+        now_accepted = server.ask("accepted")
+        if now_accepted != accepted:
+            accepted, since_s = now_accepted, time.monotonic()
+
+
+def _hear_either(load: Child, server: Child, timeout_s: float) -> Any:
+    """The load generator's results, or the reason that the server gives for failing."""
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        if load.has_news(0.2):
+            return load.hear(1)
+        if server.has_news(0):
+            server.hear(1)
+    raise RunFailed(f"the run has not ended after {timeout_s:.0f} s")
+
+
+def _records(
+    schedule: Schedule,
+    workload: Workload,
+    begin_ns: int,
+    ports: list[int],
+    sent: dict[str, list[int]],
+    seen: dict[int, tuple[list[int], list[int], list[int]]],
+) -> Any:
+    """Join what the load generator and the server saw: order on a connection is kept."""
+    records = np.zeros(workload.requests, RECORD)
+    records["connection"] = schedule.connection
+    for name in ("intended_ns", "sent_ns", "replied_ns"):
+        records[name] = sent[name]
+    records["arrival_ns"] = records["ready_ns"] = records["sent_ns"]
+    for client, port in enumerate(ports):
+        if port in seen:
+            numbers = np.flatnonzero(schedule.connection == client)
+            for name, times in zip(
+                ("noticed_ns", "copied_ns", "done_ns"), seen[port], strict=True
+            ):
+                records[name][numbers] = times[: len(numbers)]
+    for name in RECORD.names or ():
+        if name.endswith("_ns"):
+            records[name] -= begin_ns
+    return records
+
+
+def _difference(before: Snapshot, after: Snapshot, what: Callable[[Task], int]) -> int:
+    earlier = {tid: what(task) for tid, task in before.tasks.items()}
+    return sum(what(task) - earlier.get(tid, 0) for tid, task in after.tasks.items())
+
+
+def _task_times(before: Snapshot, after: Snapshot) -> tuple[tuple[TaskTimes, ...], int, int]:
+    """Times of each thread, and the program's time in phase 1 and phase 2.
+
+    A thread is blocked while it neither runs nor has been let run. What it was blocked outside of
+    readiness calls and of calls that wait for other things than data, it was blocked in recv; the
+    rest of its time in recv was copying.
+    """
+    nothing = Task("", before.at_ns, 0, 0, 0, 0, 0, 0, 0, False)
+    tasks = []
+    wait_ns = copy_ns = 0
+    for tid, task in after.tasks.items():
+        earlier = before.tasks.get(tid, nothing)
+        running_ns = task.running_ns - earlier.running_ns
+        runnable_ns = task.runnable_ns - earlier.runnable_ns
+        blocked_ns = max(0, task.at_ns - earlier.at_ns - running_ns)
+        sleeping_ns = max(0, blocked_ns - runnable_ns)
+        tasks.append(TaskTimes(task.name, running_ns, runnable_ns, sleeping_ns, task.helper))
+        in_recv_ns = task.in_recv_ns - earlier.in_recv_ns
+        in_readiness_ns = min(task.in_readiness_ns - earlier.in_readiness_ns, blocked_ns)
+        in_free_ns = task.in_free_ns - earlier.in_free_ns
+        waiting_in_recv_ns = min(in_recv_ns, max(0, blocked_ns - in_readiness_ns - in_free_ns))
+        wait_ns += waiting_in_recv_ns + in_readiness_ns
+        copy_ns += in_recv_ns - waiting_in_recv_ns
+    return tuple(tasks), wait_ns, copy_ns

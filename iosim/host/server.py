@@ -1,0 +1,192 @@
+"""The server process of a real run, started by `iosim.host.run`.
+
+The main thread runs the program (Python runs signal handlers there only). A second thread sleeps
+until the parent asks for counters.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from iosim.errors import HostRefused, IosimError, RunFailed
+from iosim.host.child import Pipe, attach
+from iosim.host.kernel import HostKernel
+from iosim.host.thread import Server, Thread
+from iosim.kernel import Program, drive
+
+BACKLOG = 4096
+"""What net.core.somaxconn allows by default, listen(2)."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Counters of one thread, ns, since it began."""
+
+    name: str
+    at_ns: int
+    running_ns: int
+    runnable_ns: int
+    switches: int
+    wakeups: int
+    in_recv_ns: int
+    in_readiness_ns: int
+    in_free_ns: int
+    helper: bool
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All counters of the server at one moment."""
+
+    at_ns: int
+    tasks: dict[int, Task]
+    syscalls: Counter[str]
+    empty_polls: int
+
+
+def raise_file_limit() -> int:
+    """Allow as many open files as the hard limit does, getrlimit(2); returns the limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def listen(port: int) -> socket.socket:
+    """A listening socket on loopback; port 0 lets the kernel choose."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Accepted sockets inherit it: replies to pipelined requests shall not wait for each other.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        raise HostRefused(
+            f"port {port}: {error.strerror}; choose another with --port, or 0 for a free one"
+        ) from None
+    listener.listen(BACKLOG)
+    return listener
+
+
+def snapshot(server: Server, ignored: int) -> Snapshot:
+    """Read every thread's counters; `ignored` is the thread that asks."""
+    by_id = {thread.native_id: thread for thread in server.threads}
+    tasks = dict(server.ended)
+    now_ns = time.monotonic_ns()
+    for tid in sorted(map(int, os.listdir("/proc/self/task"))):
+        if tid != ignored and tid not in tasks:
+            try:
+                tasks[tid] = count(tid, by_id.get(tid))
+            except OSError:
+                continue  # the thread has just ended
+    syscalls: Counter[str] = Counter()
+    for thread in server.threads:
+        syscalls.update(thread.syscalls)
+    return Snapshot(now_ns, tasks, syscalls, sum(t.empty_polls for t in server.threads))
+
+
+def count(tid: int, thread: Thread | None) -> Task:
+    """Counters of one thread; None is a helper of the C library."""
+    # The clock of another thread, as clock_getcpuclockid(3) makes it: schedstat lags behind by up
+    # to a tick while the thread runs.
+    running_ns = time.clock_gettime_ns((~tid << 3) | 6)
+    now_ns = time.monotonic_ns()
+    with open(f"/proc/self/task/{tid}/schedstat") as file:
+        runnable_ns = int(file.read().split()[1])
+    with open(f"/proc/self/task/{tid}/status") as file:
+        voluntary, involuntary = (int(line.split()[1]) for line in file if "ctxt_switches" in line)
+    switches = voluntary + involuntary
+    if thread is None:
+        return Task("helper", now_ns, running_ns, runnable_ns, switches, voluntary, 0, 0, 0, True)
+
+    def inside(total_ns: int, since_ns: int) -> int:
+        return total_ns + (now_ns - since_ns if since_ns else 0)
+
+    return Task(
+        thread.name,
+        now_ns,
+        running_ns,
+        runnable_ns,
+        switches,
+        voluntary,
+        inside(thread.in_recv_ns, thread.recv_since_ns),
+        inside(thread.in_readiness_ns, thread.readiness_since_ns),
+        inside(thread.in_free_ns, thread.free_since_ns),
+        False,
+    )
+
+
+def run(pipe: Pipe, program: Program, server: Server) -> None:
+    """Run the program in this thread until the parent has had enough of it."""
+
+    def guarded(program: Program, *args: Any) -> None:
+        kernel = HostKernel(server, f"{program.__name__} {len(server.threads)}")
+        try:
+            drive(program(kernel, *args))
+        except IosimError as error:
+            pipe.tell(error)
+        except BaseException:
+            pipe.tell(RunFailed(f"the program failed: {traceback.format_exc().strip()}"))
+        finally:
+            server.ended[kernel.native_id] = count(kernel.native_id, kernel)
+
+    def spawn(program: Program, *args: Any) -> None:
+        threading.Thread(target=guarded, args=(program, *args), daemon=True).start()
+
+    def control() -> None:
+        me = threading.get_native_id()
+        while True:
+            request = pipe.hear()
+            if request == "accepted":
+                pipe.tell(len(server.every_connection))
+            elif request == "snapshot":
+                pipe.tell(snapshot(server, me))
+            elif isinstance(request, int):
+                time.sleep(max(0, request - time.monotonic_ns()) / 1e9)
+                before = snapshot(server, me)
+            elif request == "begun":
+                pipe.tell(before)
+            elif request == "times":
+                pipe.tell(
+                    {
+                        c.peer_port: (c.noticed_at_ns, c.copied_at_ns, c.done_at_ns)
+                        for c in server.every_connection
+                        if c.copied_at_ns
+                    }
+                )
+
+    server.spawn = spawn
+    threading.Thread(target=control, daemon=True).start()
+    # All are blocked so far: only the program's threads shall take signals.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+    gc.collect()
+    gc.disable()
+    guarded(program, server.listener.fileno())
+    while True:
+        signal.pause()
+
+
+def main() -> None:
+    """Serve one run."""
+    pipe = attach(sys.argv[1:])
+    program, port, request_bytes, reply_bytes, service_ns = pipe.hear()
+    raise_file_limit()
+    threading.stack_size(256 * 1024)
+    try:
+        listener = listen(port)
+    except IosimError as error:
+        pipe.tell(error)
+        return
+    pipe.tell(listener.getsockname()[1])
+    run(pipe, program, Server(listener, request_bytes, reply_bytes, service_ns))
+

@@ -1,0 +1,107 @@
+"""Calls on real sockets."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Sequence
+from time import monotonic_ns, thread_time_ns
+
+from iosim.host.thread import Thread
+from iosim.kernel import EAGAIN, READ_BYTES, Call, Request
+
+
+class SocketCalls(Thread):
+    """accept, recv, send, close and the application's framing."""
+
+    def set_nonblocking(self, fd: int) -> Call[None]:
+        self.syscalls["fcntl"] += 1
+        if fd == self.server.listener.fileno():
+            self.server.listener.setblocking(False)
+        else:
+            self.server.connections[fd].socket.setblocking(False)
+        return
+        yield
+
+    def accept(self, listener: int, nonblocking: bool = False) -> Call[int]:
+        self.syscalls["accept4"] += 1
+        self.free_since_ns = began_ns = monotonic_ns()
+        try:
+            sock, peer = self.server.listener.accept()
+        except BlockingIOError:
+            self.free_since_ns = 0
+            self.empty_polls += 1
+            return EAGAIN
+        self.in_free_ns += monotonic_ns() - began_ns
+        self.free_since_ns = 0
+        if nonblocking:
+            sock.setblocking(False)
+        return self.server.adopt(sock, peer[1])
+        yield
+
+    def recv(self, fd: int, nbytes: int = READ_BYTES) -> Call[int]:
+        self.syscalls["recv"] += 1
+        connection = self.server.connections[fd]
+        self.recv_since_ns = began_ns = monotonic_ns()
+        try:
+            received = connection.recv_into(self.buffer, nbytes)
+        except BlockingIOError:
+            self.recv_since_ns = 0
+            self.empty_polls += 1
+            return EAGAIN
+        connection.copied_ns = now_ns = monotonic_ns()
+        self.in_recv_ns += now_ns - began_ns
+        self.recv_since_ns = 0
+        return received
+        yield
+
+    def requests(self, fd: int, nbytes: int) -> Sequence[Request]:
+        server = self.server
+        connection = server.connections[fd]
+        complete, connection.received = divmod(connection.received + nbytes, server.request_bytes)
+        noticed_ns = connection.noticed_ns or connection.copied_ns
+        connection.noticed_ns = 0
+        found = []
+        for _ in range(complete):
+            connection.noticed_at_ns.append(noticed_ns)
+            connection.copied_at_ns.append(connection.copied_ns)
+            found.append(next(server.requests))
+        return found
+
+    def compute(self, ns: int) -> Call[None]:
+        end_ns = thread_time_ns() + ns
+        while thread_time_ns() < end_ns:
+            pass
+        return
+        yield
+
+    def send(self, fd: int, nbytes: int) -> Call[int]:
+        self.syscalls["send"] += 1
+        server = self.server
+        connection = server.connections[fd]
+        if not connection.sent:
+            connection.done_at_ns.append(monotonic_ns())
+        reply = server.reply if nbytes == server.reply_bytes else memoryview(server.reply)[:nbytes]
+        try:
+            sent = connection.send(reply)
+        except BlockingIOError:
+            self.empty_polls += 1
+            return EAGAIN
+        connection.sent = (connection.sent + sent) % server.reply_bytes
+        return sent
+        yield
+
+    def wait_writable(self, fd: int) -> Call[None]:
+        self.syscalls["poll"] += 1
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        poll.poll()
+        return
+        yield
+
+    def close(self, fd: int) -> Call[None]:
+        self.syscalls["close"] += 1
+        self.server.connections.pop(fd).socket.close()
+        if self.server.aio is not None:
+            self.server.aio.forget(fd)
+        return
+        yield

@@ -1,0 +1,112 @@
+"""One thread of a real server: its counters, and what all threads share."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from time import monotonic_ns
+from typing import Any
+
+from iosim.host.libaio import Aio
+from iosim.kernel import READ_BYTES, Request
+
+
+class Connection:
+    """The server's end of a connection, and when its requests were where."""
+
+    __slots__ = (
+        "copied_at_ns",
+        "copied_ns",
+        "done_at_ns",
+        "noticed_at_ns",
+        "noticed_ns",
+        "peer_port",
+        "received",
+        "recv_into",
+        "send",
+        "sent",
+        "socket",
+    )
+
+    def __init__(self, sock: socket.socket, peer_port: int) -> None:
+        self.socket = sock
+        self.peer_port = peer_port
+        self.recv_into = sock.recv_into
+        self.send = sock.send
+        self.received = 0
+        """Bytes of an incomplete request that the program has read."""
+        self.sent = 0
+        """Bytes of an incomplete reply that the program has sent."""
+        self.noticed_ns = 0
+        """When a call last reported it ready; 0 when the read itself brings the news."""
+        self.copied_ns = 0
+        self.noticed_at_ns: list[int] = []
+        self.copied_at_ns: list[int] = []
+        self.done_at_ns: list[int] = []
+        """Times per request, in the order in which they came."""
+
+
+class Server:
+    """What the threads of one server process share."""
+
+    def __init__(
+        self, listener: socket.socket, request_bytes: int, reply_bytes: int, service_ns: list[int]
+    ) -> None:
+        self.listener = listener
+        self.request_bytes = request_bytes
+        self.reply_bytes = reply_bytes
+        self.reply = bytes(reply_bytes)
+        self.requests: Iterator[Request] = itertools.cycle(
+            Request(ns, reply_bytes) for ns in service_ns
+        )
+        """The k-th request served takes the k-th; the next item is taken atomically."""
+        self.connections: dict[int, Connection] = {}
+        self.every_connection: list[Connection] = []
+        """Also those already closed."""
+        self.files: dict[int, Any] = {}
+        """Kernel objects that are no sockets, by descriptor."""
+        self.aio: Aio | None = None
+        self.threads: list[Thread] = []
+        self.ended: dict[int, Any] = {}
+        """Last counters of the threads that are no more, by native id."""
+        self.spawn: Callable[..., None]
+
+    def adopt(self, sock: socket.socket, peer_port: int) -> int:
+        """Take an accepted connection in; returns its descriptor."""
+        connection = Connection(sock, peer_port)
+        fd = sock.fileno()
+        self.connections[fd] = connection
+        self.every_connection.append(connection)
+        return fd
+
+
+class Thread:
+    """The state that every group of calls works on; used by one thread only."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.server = server
+        self.name = name
+        self.native_id = threading.get_native_id()
+        self.syscalls: Counter[str] = Counter()
+        self.empty_polls = 0
+        self.buffer = bytearray(READ_BYTES)
+        self.in_recv_ns = 0
+        """Time inside recv calls that returned something."""
+        self.in_readiness_ns = 0
+        """Time inside select, poll and epoll_wait."""
+        self.in_free_ns = 0
+        """Time inside other calls that sleep: for connections, signals, completions, time."""
+        self.recv_since_ns = self.readiness_since_ns = self.free_since_ns = 0
+        """When the call of that kind now under way began, 0 when there is none."""
+        server.threads.append(self)
+
+    def noticed(self, ready: list[int]) -> None:
+        """Note when the program learned that these are readable."""
+        now_ns = monotonic_ns()
+        connections = self.server.connections
+        for fd in ready:
+            if fd in connections:
+                connections[fd].noticed_ns = now_ns

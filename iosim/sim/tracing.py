@@ -1,0 +1,173 @@
+"""The simulated kernel with somebody who takes everything down.
+
+It charges what `SimKernel` charges, at the same times. Only `try_each` makes its empty tries one by
+one, so that each of them is in the trace.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sized
+from functools import wraps
+from typing import Any
+
+from iosim.kernel import SIGIO, Call, Kernel
+from iosim.sim.aio import Helper
+from iosim.sim.cpu import State
+from iosim.sim.kernel import SimKernel
+from iosim.sim.pending import Signals
+from iosim.sim.rings import Submission
+from iosim.sim.sockets import Connection
+from iosim.sim.system import AnyFile, System
+from iosim.sim.thread import Thread
+from iosim.trace import RING, Copy, Signal, StateChange, Trace, TracedCall
+
+_PAYS_LATER = frozenset({"compute", "aio_init"})
+"""Calls that touch nothing shared, so that they need not wait until earlier ones are paid for."""
+
+
+class TracedSystem(System):
+    """A system whose threads write into a trace."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts[:-1])
+        self.trace: Trace = parts[-1]
+        self.signals = TracedSignals(self)
+        self.in_ring: dict[Submission, TracedCall] = {}
+        """Submissions under way."""
+
+    def open(self, file: AnyFile) -> AnyFile:
+        super().open(file)
+        if isinstance(file, Connection):
+            self.trace.connections[file.fd] = file.client
+        return file
+
+
+class TracedSignals(Signals):
+    """Pending signals; each that is sent is taken down."""
+
+    def __init__(self, system: TracedSystem) -> None:
+        super().__init__(system.machine.queued_signals)
+        self._system = system
+
+    def send(self, signal: int, value: int) -> bool:
+        was_pending, queued = self._sigio, len(self._queued)
+        woke = super().send(signal, value)
+        # What did not join the queue was, or has become, a SIGIO.
+        standard = len(self._queued) == queued
+        self._system.trace.signals.append(
+            Signal(
+                self._system.env.now,
+                "merged" if standard and was_pending else "sent",
+                SIGIO if standard else signal,
+                value,
+            )
+        )
+        return woke
+
+
+class TracedThread(Thread):
+    """A thread whose changes of state are taken down."""
+
+    __slots__ = ()
+    system: TracedSystem
+
+    def enter(self, state: State, since_ns: int) -> None:
+        super().enter(state, since_ns)
+        self.system.trace.states.append(StateChange(self.name, since_ns, state.value))
+
+
+class TracedHelper(TracedThread, Helper):
+    """A helper thread of the C library."""
+
+    __slots__ = ()
+
+    def read(self, file: Any, nbytes: int) -> Call[int]:
+        trace, fd = self.system.trace, file.fd
+        made = trace.call(self.name, "read", (fd, nbytes), self.now_ns)
+        taken = yield from super().read(file, nbytes)
+        made.end_ns, made.result = self.now_ns, taken
+        if taken:
+            prices = self.system.prices
+            price_ns = round(prices.aio_helper_ns + taken * prices.copy_ns_per_byte)
+            trace.copies.append(Copy(self.name, fd, made.end_ns - price_ns, made.end_ns, taken))
+        return taken
+
+
+class TracedKernel(TracedThread, SimKernel):
+    """`SimKernel`, every call taken down (see the end of this file)."""
+
+    __slots__ = ("last_call",)
+
+    helper_type = TracedHelper
+    try_each = Kernel.try_each
+
+    def __init__(self, system: System, name: str, helper: bool = False) -> None:
+        super().__init__(system, name, helper)
+        self.last_call: TracedCall | None = None
+
+    def settle(self) -> Call[None]:
+        """Pay; if others held the core meanwhile, the last call has taken that much longer."""
+        due_ns = self.now_ns
+        yield from self.pay()
+        if self.last_call is not None and self.last_call.end_ns is not None:
+            self.last_call.end_ns += self.now_ns - due_ns
+
+    def _take(self, wanted: Any) -> Call[tuple[int, int]]:
+        signal, value = yield from super()._take(wanted)
+        self.system.trace.signals.append(Signal(self.now_ns, "taken", signal, value, self.name))
+        return signal, value
+
+    def _attempt(self, submission: Submission) -> Call[None]:
+        yield from self.pay()
+        system, completed = self.system, submission.ring.completed
+        begin_ns, before = self.now_ns, len(completed)
+        args = (submission.fd, submission.nbytes) if submission.nbytes else (submission.fd,)
+        made = system.in_ring.pop(submission, None) or system.trace.call(
+            RING, submission.opcode, args, begin_ns
+        )
+        yield from super()._attempt(submission)
+        if len(completed) == before:
+            system.in_ring[submission] = made
+            return
+        made.end_ns, made.result = self.now_ns, completed[-1].result
+        if made.name == "recv" and made.result:
+            copy = Copy(RING, submission.fd, begin_ns, made.end_ns, made.result)
+            system.trace.copies.append(copy)
+
+
+def _plain(value: Any) -> Any:
+    """An argument or result as it is now, without what belongs to the simulated kernel."""
+    if value is None or isinstance(value, int | str):
+        return value
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    if isinstance(value, Sized):
+        return f"{len(value)} descriptors"
+    return getattr(value, "__name__", type(value).__name__.lower())
+
+
+def _traced(name: str, call: Callable[..., Call[Any]]) -> Callable[..., Call[Any]]:
+    """The call, taken down."""
+
+    @wraps(call)
+    def traced(self: TracedKernel, *args: Any, **options: Any) -> Call[Any]:
+        if self.debt_ns and name not in _PAYS_LATER:
+            yield from self.settle()
+        trace = self.system.trace
+        given = tuple(_plain(value) for value in (*args, *options.values()))
+        made = self.last_call = trace.call(self.name, name, given, self.now_ns)
+        result = yield from call(self, *args, **options)
+        made.end_ns, made.result = self.now_ns, _plain(result)
+        if name == "recv" and result > 0:
+            begin_ns = made.end_ns - self.system.recv_price_ns(result)
+            trace.copies.append(Copy(self.name, args[0], begin_ns, made.end_ns, result))
+        return result
+
+    return traced
+
+
+for _name in dir(Kernel):
+    _call = getattr(SimKernel, _name)
+    if inspect.isgeneratorfunction(_call) and _name not in vars(TracedKernel):
+        setattr(TracedKernel, _name, _traced(_name, _call))

@@ -1,0 +1,193 @@
+"""One request's story, taken from a trace: who calls what, who sleeps, who copies, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from iosim.errors import IosimError
+from iosim.trace import RING, Copy, Signal, Trace, TracedCall
+
+Kind = Literal["blocked", "polls", "free", "wakes", "copies", "runs"]
+
+PAUSES = frozenset({"sigsuspend", "sigwaitinfo", "io_uring_enter", "nanosleep"})
+"""Calls by which a program that has nothing else to do lets time pass. It could have gone on
+instead, so that asleep in one of these it counts as free, unlike in recv or select."""
+
+WAITS = frozenset({"recv", "read", "select", "poll", "epoll_wait"})
+"""Calls that are about data and may find none."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """What the program's thread does from `begin_ns` to `end_ns`.
+
+    - blocked: asleep in a call that waits for data;
+    - polls: makes calls that return EAGAIN;
+    - free: asleep by choice, see `PAUSES`;
+    - wakes: woken, but not yet at work again: wake-up latency, context switch, run queue;
+    - copies: inside a call while it copies the data;
+    - runs: everything else, above all sending the reply.
+    """
+
+    kind: Kind
+    begin_ns: int
+    end_ns: int
+    call: str | None
+    """The call it is in."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """One request from the first call that could wait for it to the reply. Times as in the trace."""
+
+    thread: str
+    """The thread of the program that answers."""
+    fd: int
+    begin_ns: int
+    ready_ns: int
+    """Data is on the socket."""
+    done_ns: int
+    """The reply leaves."""
+    end_ns: int
+    calls: tuple[TracedCall, ...]
+    """What the thread called, without its tries at the listening socket."""
+    listener_tries: int
+    """How many of these were left out."""
+    reads: tuple[TracedCall, ...]
+    """Reads of this socket that somebody else makes for the thread: a helper thread or a ring."""
+    bands: tuple[Band, ...]
+    """What the thread does, without gaps from beginning to end."""
+    copies: tuple[Copy, ...]
+    signals: tuple[Signal, ...]
+
+    @property
+    def copy_begin_ns(self) -> int:
+        return self.copies[0].begin_ns
+
+    @property
+    def copy_end_ns(self) -> int:
+        return self.copies[-1].end_ns
+
+    def spent_ns(self, *kinds: Kind, since_ns: int | None = None, until_ns: int | None = None) -> int:
+        """Time that the thread spends in these ways within a span (the whole story)."""
+        since_ns = self.begin_ns if since_ns is None else since_ns
+        until_ns = self.end_ns if until_ns is None else until_ns
+        return sum(
+            max(0, min(band.end_ns, until_ns) - max(band.begin_ns, since_ns))
+            for band in self.bands
+            if band.kind in kinds
+        )
+
+
+def tell(trace: Trace, number: int) -> Story:
+    """The story of request `number` (a row of the records)."""
+    record = trace.records[number]
+    ready_ns, done_ns = int(record["ready_ns"]), int(record["done_ns"])
+    fd = {connection: fd for fd, connection in trace.connections.items()}[int(record["connection"])]
+    before_ns = int(trace.records[number - 1]["done_ns"]) if number else 0
+    reply = next(
+        call
+        for call in trace.calls
+        if call.name == "send" and call.args[0] == fd and _within(done_ns, call)
+    )
+    thread = reply.thread
+    if thread == RING:
+        # A ring works in the time of the thread that enters it.
+        thread = next(
+            call.thread
+            for call in trace.calls
+            if call.name == "io_uring_enter" and _within(done_ns, call)
+        )
+    end_ns = reply.end_ns or trace.end_ns
+    made = [
+        call
+        for call in trace.calls
+        if call.thread == thread
+        and call.begin_ns < end_ns
+        and (call.end_ns is None or call.end_ns > before_ns)
+        and not (call.name == "send" and _within(before_ns, call))
+    ]
+    begin_ns = made[0].begin_ns
+    copies = tuple(
+        copy for copy in trace.copies if copy.fd == fd and ready_ns <= copy.begin_ns < done_ns
+    )
+    if not copies:
+        raise IosimError(f"request {number} was not copied by itself: trace a lighter load")
+    drawn = tuple(call for call in made if not (call.name == "accept" and call.empty))
+    return Story(
+        thread=thread,
+        fd=fd,
+        begin_ns=begin_ns,
+        ready_ns=ready_ns,
+        done_ns=done_ns,
+        end_ns=end_ns,
+        calls=tuple(call for call in drawn if call.name != "compute"),
+        listener_tries=len(made) - len(drawn),
+        reads=tuple(
+            call
+            for call in trace.calls
+            if call.name in WAITS
+            and call.thread != thread
+            and call.args[0] == fd
+            and call.begin_ns < ready_ns
+            and (call.end_ns is None or call.end_ns > ready_ns)
+        ),
+        bands=_bands(trace, thread, made, begin_ns, end_ns),
+        copies=copies,
+        signals=tuple(s for s in trace.signals if begin_ns <= s.at_ns <= end_ns),
+    )
+
+
+def _within(at_ns: int, call: TracedCall) -> bool:
+    return call.begin_ns <= at_ns and (call.end_ns is None or at_ns < call.end_ns)
+
+
+def _bands(
+    trace: Trace, thread: str, calls: list[TracedCall], begin_ns: int, end_ns: int
+) -> tuple[Band, ...]:
+    """Cut the story wherever a call, a copy or a task state begins or ends; name each piece."""
+    spells = trace.spells(thread)
+    copies = [copy for copy in trace.copies if copy.thread in (thread, RING)]
+    cuts = {begin_ns, end_ns}
+    for call in calls:
+        cuts |= {call.begin_ns, end_ns if call.end_ns is None else call.end_ns}
+    for copy in copies:
+        cuts |= {copy.begin_ns, copy.end_ns}
+    for _, since_ns, until_ns in spells:
+        cuts |= {since_ns, until_ns}
+    moments = sorted(cut for cut in cuts if begin_ns <= cut <= end_ns)
+    bands: list[Band] = []
+    position = 0
+    for since_ns, until_ns in zip(moments, moments[1:], strict=False):
+        while position + 1 < len(calls) and calls[position + 1].begin_ns <= since_ns:
+            position += 1
+        call = calls[position] if _within(since_ns, calls[position]) else None
+        state = next((s for s, first, last in spells if first <= since_ns < last), "RUNNING")
+        copying = any(copy.begin_ns <= since_ns < copy.end_ns for copy in copies)
+        slept = any(band.call == (call and call.name) for band in bands[-1:]) and bands[-1].kind in (
+            "blocked",
+            "free",
+            "wakes",
+        )
+        kind = _kind(call, state, copying, slept)
+        name = call.name if call else None
+        if bands and bands[-1].kind == kind and (bands[-1].call == name or kind == "polls"):
+            since_ns, name = bands[-1].begin_ns, bands.pop().call
+        bands.append(Band(kind, since_ns, until_ns, name))
+    return tuple(bands)
+
+
+def _kind(call: TracedCall | None, state: str, copying: bool, slept: bool) -> Kind:
+    """What a thread in that call and state is doing; `slept` if it was asleep in the call before."""
+    if copying:
+        return "copies"
+    if call is None:
+        return "runs"
+    if call.empty:
+        return "polls"
+    if state == "SLEEPING":
+        return "free" if call.name in PAUSES else "blocked"
+    if state == "RUNNABLE" or slept:
+        return "wakes"
+    return "runs"
