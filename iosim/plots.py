@@ -91,7 +91,8 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
         )
     try:
         # No date, so that equal figures are equal files.
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        with style():
+            figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     except OSError as error:
         raise IosimError(
             f"cannot write {path}: {error.strerror}; choose a place you may write to"

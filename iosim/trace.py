@@ -166,7 +166,9 @@ class Trace:
         path = Path(path)
         text = json.dumps({"traceEvents": _chrome(self), "displayTimeUnit": "ns"})
         try:
-            path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+            path.write_bytes(
+                gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode()
+            )
         except OSError as error:
             raise IosimError(
                 f"cannot write {path}: {error.strerror}; choose a place you may write to"
@@ -195,7 +197,9 @@ def _chrome(trace: Trace) -> list[dict[str, Any]]:
         events.append({"ph": "M", "pid": process, "name": "process_name", "args": {"name": name}})
     for call in trace.calls:
         end_ns = trace.end_ns if call.end_ns is None else call.end_ns
-        process, on = (1, call.thread) if call.thread != RING else (3, f"{call.name} {call.args[0]}")
+        process, on = (
+            (1, call.thread) if call.thread != RING else (3, f"{call.name} {call.args[0]}")
+        )
         said = {"args": repr(call.args), "result": repr(call.result)}
         slice_(process, on, call.name, call.begin_ns, end_ns, **said)
     for thread in trace.threads:

@@ -48,7 +48,9 @@ class _Aioinit(ctypes.Structure):
     _fields_ = (
         ("threads", ctypes.c_int),
         ("num", ctypes.c_int),
-        ("_rest", ctypes.c_int * 6),
+        ("_unused", ctypes.c_int * 4),
+        ("idle_time", ctypes.c_int),
+        ("_reserved", ctypes.c_int),
     )
 
 
@@ -101,7 +103,8 @@ class Aio:
                 f"aio_init: {threads} threads asked, but this process has begun to read with "
                 f"{Aio._threads or 'the default number'}; use a new process",
             )
-        self._init(ctypes.byref(_Aioinit(threads=threads, num=threads)))
+        # Zero would let every helper end as soon as it has nothing to do; 1 s is glibc's default.
+        self._init(ctypes.byref(_Aioinit(threads=threads, num=threads, idle_time=1)))
         Aio._threads = threads
 
     def read(self, fd: int, nbytes: int, signal: int) -> None:

@@ -177,4 +177,8 @@ def _task_times(before: Snapshot, after: Snapshot) -> tuple[tuple[TaskTimes, ...
         waiting_in_recv_ns = min(in_recv_ns, max(0, blocked_ns - in_readiness_ns - in_free_ns))
         wait_ns += waiting_in_recv_ns + in_readiness_ns
         copy_ns += in_recv_ns - waiting_in_recv_ns
+    # The C library's helper threads come and go: what ended ones ran is known in sum only.
+    ended_ns = after.process_ns - before.process_ns - sum(task.running_ns for task in tasks)
+    if any(task.helper for task in tasks):
+        tasks.append(TaskTimes("ended helpers", max(0, ended_ns), 0, 0, True))
     return tuple(tasks), wait_ns, copy_ns

@@ -50,6 +50,8 @@ class Snapshot:
     """All counters of the server at one moment."""
 
     at_ns: int
+    process_ns: int
+    """Processor time of all threads, those included that have ended since; without the asker."""
     tasks: dict[int, Task]
     syscalls: Counter[str]
     empty_polls: int
@@ -83,6 +85,7 @@ def snapshot(server: Server, ignored: int) -> Snapshot:
     by_id = {thread.native_id: thread for thread in server.threads}
     tasks = dict(server.ended)
     now_ns = time.monotonic_ns()
+    process_ns = time.process_time_ns() - time.thread_time_ns()
     for tid in sorted(map(int, os.listdir("/proc/self/task"))):
         if tid != ignored and tid not in tasks:
             try:
@@ -92,7 +95,7 @@ def snapshot(server: Server, ignored: int) -> Snapshot:
     syscalls: Counter[str] = Counter()
     for thread in server.threads:
         syscalls.update(thread.syscalls)
-    return Snapshot(now_ns, tasks, syscalls, sum(t.empty_polls for t in server.threads))
+    return Snapshot(now_ns, process_ns, tasks, syscalls, sum(t.empty_polls for t in server.threads))
 
 
 def count(tid: int, thread: Thread | None) -> Task:

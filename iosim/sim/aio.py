@@ -26,11 +26,20 @@ class Helper(Thread):
                     yield from self.sleep()
             fd, nbytes, signal = pool.reads.popleft()
             file = system.files[fd]
-            taken = yield from self.read(file, nbytes)
-            yield from self.pay()
-            file.copied_ns = self.now_ns
-            pool.results[fd] = taken
-            system.signals.send(signal, fd)
+            # Reads on one descriptor are carried out one after the other, by one helper.
+            following: tuple[int, int] | None = (nbytes, signal)
+            while following is not None:
+                pool.busy[fd] = None
+                nbytes, signal = following
+                taken = yield from self.read(file, nbytes)
+                yield from self.pay()
+                file.copied_ns = self.now_ns
+                pool.results[fd] = taken
+                system.signals.send(signal, fd)
+                # The program has slept longer and so runs first, sched(7); it often hands over the
+                # next read on this descriptor before the helper looks for more.
+                yield from self.give_way()
+                following = pool.busy.pop(fd)
 
     def read(self, file: Any, nbytes: int) -> Call[int]:
         """Sleep until there is data, and take it."""
@@ -62,6 +71,10 @@ class AioCalls(Thread):
         system = self.system
         pool = system.aio
         system.syscalls["aio_read"] += 1
+        if fd in pool.busy:
+            pool.busy[fd] = (nbytes, signal)
+            self.debt_ns += round(system.prices.aio_read_ns)
+            return
         pool.reads.append((fd, nbytes, signal))
         if pool.idle:
             self.cpu.wake(pool.idle.popleft())

@@ -98,6 +98,15 @@ class Task:
         self.enter(State.SLEEPING, self.cpu.env.now)
         self.cpu.leave(self.core)
 
+    def give_way(self) -> Generator[simpy.Event, Any, None]:
+        """Let the others in the core's queue run first."""
+        if self.core.queue:
+            self.alarm = Alarm(self.cpu.env)
+            self.enter(State.RUNNABLE, self.cpu.env.now)
+            self.core.queue.append(self)
+            self.cpu.leave(self.core)
+            yield from self.resume()
+
     def resume(self) -> Generator[simpy.Event, Any, None]:
         """Wait for the core, then take it."""
         yield self.alarm
@@ -228,12 +237,7 @@ class Cpu:
             task.slice_left_ns -= step
             if not task.slice_left_ns:
                 task.slice_left_ns = self.time_slice_ns
-                if core.queue:
-                    task.alarm = Alarm(env)
-                    task.enter(State.RUNNABLE, env.now)
-                    core.queue.append(task)
-                    self.leave(core)
-                    yield from task.resume()
+                yield from task.give_way()
 
     def interrupt(self, core: Core, ns: int) -> int:
         """Do `ns` of interrupt work on a core; returns when it is done.

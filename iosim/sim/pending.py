@@ -61,6 +61,8 @@ class AioReads:
         """glibc's own limit is 20 threads (aio_threads of aio_init(3))."""
         self.reads: deque[tuple[int, int, int]] = deque()
         """(descriptor, bytes, signal), oldest first."""
+        self.busy: dict[int, tuple[int, int] | None] = {}
+        """The descriptor each working helper is at, and the next read on it, (bytes, signal)."""
         self.idle: deque[Task] = deque()
         self.helpers = 0
         self.results: dict[int, int] = {}

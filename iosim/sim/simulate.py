@@ -42,7 +42,8 @@ def simulate(
     """Simulate one run; equal arguments give equal records.
 
     `model` is a name, a model or a program of your own; `profile` a cost profile or the name of a
-    shipped one; `trace` takes down every call and what led to it, and changes no record. Raises RunFailed when the program can never answer the remaining requests.
+    shipped one; `trace` is filled with every call and what led to it, which changes no record.
+    Raises RunFailed when the program can never answer the remaining requests.
     """
     began_s = time.perf_counter()
     workload = workload or Workload()
@@ -80,7 +81,7 @@ def simulate(
             gc.enable()
     records = system.records.table(clients.origin_ns)
     if trace is not None:
-        trace.close(records, clients.origin_ns, env.now)
+        trace.close(records, clients.origin_ns, int(env.now))
     return Run(
         model=name,
         kernel="simulated",

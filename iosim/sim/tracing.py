@@ -57,7 +57,7 @@ class TracedSignals(Signals):
         standard = len(self._queued) == queued
         self._system.trace.signals.append(
             Signal(
-                self._system.env.now,
+                int(self._system.env.now),
                 "merged" if standard and was_pending else "sent",
                 SIGIO if standard else signal,
                 value,

@@ -1,0 +1,154 @@
+"""The figures that textbooks draw by hand (Stevens, UNP vol. 1, figures 6.1 to 6.6), from a run.
+
+Everything in them comes from the trace of a simulated run: calls, results, times, who sleeps, who
+copies. Only the words for calls and phases come from a table, `iosim.timeline.words`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from iosim.costs import CostProfile
+from iosim.errors import IosimError
+from iosim.kernel import READ_BYTES
+from iosim.models import Model, get
+from iosim.plots import style
+from iosim.sim import simulate
+from iosim.timeline.story import Story, tell
+from iosim.timeline.words import family_title
+from iosim.trace import Trace
+from iosim.units import format_bytes
+from iosim.workload import Workload
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIVE = ("blocking", "nonblocking", "epoll", "rtsig", "aio")
+"""One variant of each of Stevens' five models."""
+
+REQUEST = 1
+"""The request to draw: the second, so that the program comes from serving another; or the next
+one that finds the program waiting."""
+
+
+def request_story(
+    model: str | Model,
+    *,
+    profile: CostProfile | str = "native",
+    workload: Workload | None = None,
+    seed: int = 1,
+) -> Story:
+    """Simulate a model and tell the story of one request."""
+    workload = workload or quiet_workload([model], profile=profile, seed=seed)
+    trace = Trace()
+    simulate(model, workload, profile=profile, seed=seed, trace=trace)
+    last = workload.requests - 1
+    for number in range(min(REQUEST, last), last):
+        try:
+            return tell(trace, number)
+        except IosimError:
+            continue
+    return tell(trace, last)
+
+
+def quiet_workload(
+    models: Sequence[str | Model],
+    *,
+    profile: CostProfile | str = "native",
+    seed: int = 1,
+    share: float = 3.0,
+) -> Workload:
+    """One connection, three evenly spaced requests that each fill the program's buffer.
+
+    The gap between two is `share` times what the slowest of the models needs for one, so that it
+    is waiting again when the next comes, and the wait does not dwarf the rest.
+    """
+    pilot = Workload(
+        connections=1, arrivals="even", rate_per_s=1000, request_bytes=READ_BYTES, requests=3
+    )
+    gap_ns = 0
+    for model in models:
+        record = simulate(model, pilot, profile=profile, seed=seed).records[REQUEST]
+        gap_ns = max(gap_ns, round(share * int(record["replied_ns"] - record["ready_ns"])))
+    return pilot.model_copy(update={"rate_per_s": 1e9 / gap_ns})
+
+
+def timeline(
+    model: str | Model,
+    *,
+    profile: CostProfile | str = "native",
+    workload: Workload | None = None,
+    seed: int = 1,
+) -> Figure:
+    """The timeline of one request under one model.
+
+    The default workload is that of `quiet_workload`; of another one the first request is drawn that
+    finds the program waiting, the very first excepted.
+    """
+    from iosim.timeline.single import draw
+
+    model = get(model) if isinstance(model, str) else model
+    workload = workload or quiet_workload([model], profile=profile, seed=seed)
+    story = request_story(model, profile=profile, workload=workload, seed=seed)
+    note = f"{_source(profile)} Not to scale: heights grow with the logarithm of time."
+    if tries := story.listener_tries:
+        plural = "tries" if tries > 1 else "try"
+        note += f"\nLeft out: {tries} {plural} at the listening socket (accept: EAGAIN)."
+    with style():
+        return draw(
+            story,
+            f"{family_title(model.family)}: {model.name}",
+            f"{_subject(workload)}, from the first call to the reply",
+            note,
+        )
+
+
+def timelines(
+    models: Sequence[str | Model] = FIVE,
+    *,
+    profile: CostProfile | str = "native",
+    workload: Workload | None = None,
+    seed: int = 1,
+) -> Figure:
+    """The timelines of several models side by side, to scale on one time axis."""
+    from iosim.timeline.together import draw
+
+    chosen = [get(model) if isinstance(model, str) else model for model in models]
+    # A shorter wait than in a single figure leaves room for what comes after it.
+    workload = workload or quiet_workload(chosen, profile=profile, seed=seed, share=1.3)
+    stories = [
+        (
+            model.family,
+            model.name,
+            request_story(model, profile=profile, workload=workload, seed=seed),
+        )
+        for model in chosen
+    ]
+    with style():
+        return draw(
+            stories,
+            "Who waits, who works: the five I/O models compared"
+            if len(stories) == len(FIVE)
+            else "Who waits, who works: I/O models compared",
+            f"{_subject(workload)}; time runs down, to scale; 0 is when the data is ready",
+            f"{_source(profile)} White marks in a polling bar: one try each. Bars begin where the "
+            "program is done with the request before.",
+        )
+
+
+def _subject(workload: Workload) -> str:
+    connections = (
+        "one connection"
+        if workload.connections == 1
+        else (f"one of {workload.connections} connections")
+    )
+    return f"one request of {format_bytes(workload.request_bytes)} on {connections}"
+
+
+def _source(profile: CostProfile | str) -> str:
+    name = profile if isinstance(profile, str) else profile.name
+    return f"Simulated with the costs of profile {name!r}."
+
+
+__all__ = ["FIVE", "quiet_workload", "request_story", "timeline", "timelines"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from iosim.errors import IosimError
@@ -39,7 +40,7 @@ class Band:
 
 @dataclass(frozen=True)
 class Story:
-    """One request from the first call that could wait for it to the reply. Times as in the trace."""
+    """One request, from the first call that could wait for it to the reply; times of the trace."""
 
     thread: str
     """The thread of the program that answers."""
@@ -49,6 +50,8 @@ class Story:
     """Data is on the socket."""
     done_ns: int
     """The reply leaves."""
+    earlier_done_ns: int | None
+    """The reply before it left, if a ring sent it in the call that the story begins with."""
     end_ns: int
     calls: tuple[TracedCall, ...]
     """What the thread called, without its tries at the listening socket."""
@@ -59,7 +62,14 @@ class Story:
     bands: tuple[Band, ...]
     """What the thread does, without gaps from beginning to end."""
     copies: tuple[Copy, ...]
-    signals: tuple[Signal, ...]
+    signals: tuple[tuple[Signal, Signal], ...]
+    """(sent, taken) for signals about this socket."""
+
+    def tries(self, band: Band) -> int:
+        """How many calls that found nothing began within a band."""
+        return sum(
+            call.empty and band.begin_ns <= call.begin_ns < band.end_ns for call in self.calls
+        )
 
     @property
     def copy_begin_ns(self) -> int:
@@ -69,7 +79,9 @@ class Story:
     def copy_end_ns(self) -> int:
         return self.copies[-1].end_ns
 
-    def spent_ns(self, *kinds: Kind, since_ns: int | None = None, until_ns: int | None = None) -> int:
+    def spent_ns(
+        self, *kinds: Kind, since_ns: int | None = None, until_ns: int | None = None
+    ) -> int:
         """Time that the thread spends in these ways within a span (the whole story)."""
         since_ns = self.begin_ns if since_ns is None else since_ns
         until_ns = self.end_ns if until_ns is None else until_ns
@@ -81,11 +93,12 @@ class Story:
 
 
 def tell(trace: Trace, number: int) -> Story:
-    """The story of request `number` (a row of the records)."""
+    """The story of request `number` (a row of the records), if the program was waiting for it."""
     record = trace.records[number]
     ready_ns, done_ns = int(record["ready_ns"]), int(record["done_ns"])
     fd = {connection: fd for fd, connection in trace.connections.items()}[int(record["connection"])]
-    before_ns = int(trace.records[number - 1]["done_ns"]) if number else 0
+    earlier = trace.records["done_ns"][trace.records["done_ns"] < done_ns]
+    before_ns = int(earlier.max(initial=0))
     reply = next(
         call
         for call in trace.calls
@@ -108,19 +121,23 @@ def tell(trace: Trace, number: int) -> Story:
         and (call.end_ns is None or call.end_ns > before_ns)
         and not (call.name == "send" and _within(before_ns, call))
     ]
-    begin_ns = made[0].begin_ns
     copies = tuple(
         copy for copy in trace.copies if copy.fd == fd and ready_ns <= copy.begin_ns < done_ns
     )
-    if not copies:
-        raise IosimError(f"request {number} was not copied by itself: trace a lighter load")
-    drawn = tuple(call for call in made if not (call.name == "accept" and call.empty))
+    drawn = [call for call in made if not (call.name == "accept" and call.empty)]
+    if not copies or drawn[0].begin_ns >= ready_ns:
+        raise IosimError(
+            f"request {number} did not find the program waiting for it: choose a lighter load"
+        )
+    made = made[made.index(drawn[0]) :]
+    begin_ns = made[0].begin_ns
     return Story(
         thread=thread,
         fd=fd,
         begin_ns=begin_ns,
         ready_ns=ready_ns,
         done_ns=done_ns,
+        earlier_done_ns=before_ns if reply.thread == RING and before_ns >= begin_ns else None,
         end_ns=end_ns,
         calls=tuple(call for call in drawn if call.name != "compute"),
         listener_tries=len(made) - len(drawn),
@@ -135,8 +152,28 @@ def tell(trace: Trace, number: int) -> Story:
         ),
         bands=_bands(trace, thread, made, begin_ns, end_ns),
         copies=copies,
-        signals=tuple(s for s in trace.signals if begin_ns <= s.at_ns <= end_ns),
+        signals=_signals(trace, fd, begin_ns, end_ns),
     )
+
+
+def _signals(
+    trace: Trace, fd: int, begin_ns: int, end_ns: int
+) -> tuple[tuple[Signal, Signal], ...]:
+    """Signals about a socket, each with the moment at which the program took it."""
+    pairs = []
+    for sent in trace.signals:
+        if sent.what == "taken" or sent.value != fd or not begin_ns <= sent.at_ns <= end_ns:
+            continue
+        for taken in trace.signals:
+            if (
+                taken.what == "taken"
+                and taken.signal == sent.signal
+                and taken.value in (fd, -1)
+                and sent.at_ns <= taken.at_ns <= end_ns
+            ):
+                pairs.append((sent, taken))
+                break
+    return tuple(pairs)
 
 
 def _within(at_ns: int, call: TracedCall) -> bool:
@@ -159,27 +196,28 @@ def _bands(
     moments = sorted(cut for cut in cuts if begin_ns <= cut <= end_ns)
     bands: list[Band] = []
     position = 0
-    for since_ns, until_ns in zip(moments, moments[1:], strict=False):
+    for since_ns, until_ns in pairwise(moments):
         while position + 1 < len(calls) and calls[position + 1].begin_ns <= since_ns:
             position += 1
-        call = calls[position] if _within(since_ns, calls[position]) else None
+        inside = calls[position] if _within(since_ns, calls[position]) else None
+        name = inside.name if inside else None
         state = next((s for s, first, last in spells if first <= since_ns < last), "RUNNING")
         copying = any(copy.begin_ns <= since_ns < copy.end_ns for copy in copies)
-        slept = any(band.call == (call and call.name) for band in bands[-1:]) and bands[-1].kind in (
-            "blocked",
-            "free",
-            "wakes",
+        slept = (
+            bool(bands)
+            and bands[-1].call == name
+            and bands[-1].kind in ("blocked", "free", "wakes")
         )
-        kind = _kind(call, state, copying, slept)
-        name = call.name if call else None
+        kind = _kind(inside, state, copying, slept)
         if bands and bands[-1].kind == kind and (bands[-1].call == name or kind == "polls"):
+            # Tries at the listening socket in between do not interrupt the polling.
             since_ns, name = bands[-1].begin_ns, bands.pop().call
         bands.append(Band(kind, since_ns, until_ns, name))
     return tuple(bands)
 
 
 def _kind(call: TracedCall | None, state: str, copying: bool, slept: bool) -> Kind:
-    """What a thread in that call and state is doing; `slept` if it was asleep in the call before."""
+    """What a thread in that call and state is doing; `slept` if it was asleep in it before."""
     if copying:
         return "copies"
     if call is None:
