@@ -39,7 +39,9 @@ class Prices:
     request_ns: float = _price("framing of one request and the program's own steps", call=False)
     send_ns: float = _price("send, with the receive work that loopback does inside it")
     copy_ns_per_byte: float = _price("copy between kernel and user, each way", call=False)
-    delivery_ns: float = _price("from the start of a loopback send to data on the socket", call=False)
+    delivery_ns: float = _price(
+        "from the start of a loopback send to data on the socket", call=False
+    )
     reply_ns: float = _price("from the start of a loopback send to data at the client", call=False)
     select_ns: float = _price("select that finds one descriptor, without the scan")
     select_fd_ns: float = _price("select: scan of one idle descriptor", call=False)
@@ -55,7 +57,9 @@ class Prices:
     sigsuspend_ns: float = _price("sigsuspend with the handler it lets run")
     sigwaitinfo_ns: float = _price("sigwaitinfo that takes a pending signal")
     uring_enter_ns: float = _price("io_uring_enter, without its entries")
-    uring_sqe_ns: float = _price("one submission that must wait for data, with its arming", call=False)
+    uring_sqe_ns: float = _price(
+        "one submission that must wait for data, with its arming", call=False
+    )
     uring_recv_ns: float = _price("one receive completed by the ring, without the copy", call=False)
     uring_send_ns: float = _price("one send carried out by the ring, without the copy", call=False)
     aio_read_ns: float = _price("aio_read: hand a read to the C library")
@@ -68,9 +72,13 @@ class Prices:
     queue_get_ns: float = _price("take an item that is there")
     context_switch_ns: float = _price("from one thread to another on a core", call=False)
     irq_ns: float = _price("hardware interrupt of a network card", call=False)
-    softirq_ns_per_packet: float = _price("receive work for one packet from a network card", call=False)
+    softirq_ns_per_packet: float = _price(
+        "receive work for one packet from a network card", call=False
+    )
     client_send_ns: float = _price("load generator: one request sent", call=False)
-    client_wake_ns: float = _price("load generator: extra for a send that wakes an idle core", call=False)
+    client_wake_ns: float = _price(
+        "load generator: extra for a send that wakes an idle core", call=False
+    )
 
 
 CALLS = frozenset(f.name for f in fields(Prices) if f.metadata["call"])
@@ -100,6 +108,9 @@ class WakeUp(BaseModel):
     """Quantiles at equal steps of probability: of n values the k-th is that of (k + 1/2) / n."""
     cpu_ns: Annotated[float, Field(ge=0)]
     """Processor time that going to sleep and waking up again add to the work itself."""
+    cold_ns: Annotated[float, Field(ge=0)] = 0
+    """The part of it that falls into the work: what the program does first after the pause takes
+    longer, since caches and branch predictors have forgotten it."""
 
     @model_validator(mode="after")
     def _sorted(self) -> Self:

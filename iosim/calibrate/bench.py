@@ -167,9 +167,7 @@ def readiness(bench: Bench) -> None:
                 if at == end:
                     call = kernel.select if kind == "select" else kernel.poll
                     bench.time(f"{kind} {count} {end}", calls, ready_one(call, watched))
-            bench.time(
-                "epoll_wait 1", calls, ready_one(lambda e: kernel.epoll_wait(e, 512), epfd)
-            )
+            bench.time("epoll_wait 1", calls, ready_one(lambda e: kernel.epoll_wait(e, 512), epfd))
         drive(each(kernel.recv, [fd]))
     bench.peer("send", 0, BATCH, SMALL)
     for _ in range(ROUNDS):
@@ -191,7 +189,9 @@ def signals(bench: Bench) -> None:
     for _ in range(ROUNDS):
         for _ in range(BATCH):
             signal.pthread_kill(threading.get_ident(), SIGRTMIN)
-        bench.time("sigwaitinfo_ns", BATCH, each(lambda _: kernel.sigwaitinfo((SIGRTMIN,)), bench.fds))
+        bench.time(
+            "sigwaitinfo_ns", BATCH, each(lambda _: kernel.sigwaitinfo((SIGRTMIN,)), bench.fds)
+        )
         for _ in range(8):
             signal.pthread_kill(threading.get_ident(), SIGIO)
             bench.time("sigsuspend_ns", 1, each(lambda _: kernel.sigsuspend(), [0]))

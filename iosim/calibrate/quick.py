@@ -111,7 +111,10 @@ def _costs(samples: Samples) -> dict[str, Cost]:
     joining_ns = []
     for kind in ("select", "poll"):
         scan = {
-            end: (np.median(samples[f"{kind} {many} {end}"]) - np.median(samples[f"{kind} {few} {end}"]))
+            end: (
+                np.median(samples[f"{kind} {many} {end}"])
+                - np.median(samples[f"{kind} {few} {end}"])
+            )
             / (many - few)
             for end in ("first", "last")
         }
@@ -174,11 +177,13 @@ def _wakeup(costs: Mapping[str, Cost], idle_ns: int) -> tuple[WakeUp, float]:
     latency = run.records["copied_ns"] - run.records["sent_ns"]
     latency = np.maximum(0, latency - costs["delivery_ns"].value - recv_ns)
     quiet = run.records["sent_ns"][1:] - run.records["done_ns"][:-1] - send_ns
+    framing = run.records["done_ns"] - run.records["copied_ns"]
     work_ns = recv_ns + costs["request_ns"].value + send_ns
     row = WakeUp(
         idle_ns=max(0, int(np.median(quiet))),
         latency_ns=[round(float(q)) for q in np.quantile(latency, QUANTILES)],
         cpu_ns=round(max(0.0, run.cpu_ns / requests - work_ns)),
+        cold_ns=round(max(0.0, float(np.median(framing)) - costs["request_ns"].value)),
     )
     return row, _send_ns(run)
 
@@ -202,4 +207,3 @@ def _assumed() -> dict[str, Cost]:
     """Costs of a network card, which loopback does not have."""
     native = CostProfile.shipped("native").costs
     return {name: native[name] for name in ("irq_ns", "softirq_ns_per_packet")}
-

@@ -209,4 +209,3 @@ def main() -> None:
     except (HostRefused, RunFailed) as error:
         pipe.tell(error)
     pipe.hear()
-

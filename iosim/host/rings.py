@@ -61,9 +61,7 @@ class RingCalls(Thread):
         ring.ring.prep_accept(listener, ring.number(_ACCEPT, listener, user_data))
 
     def prep_recv(self, ring: ProgramRing, fd: int, nbytes: int, user_data: Any) -> None:
-        ring.ring.prep_recv(
-            fd, ring.buffer(fd, nbytes), nbytes, ring.number(_RECV, fd, user_data)
-        )
+        ring.ring.prep_recv(fd, ring.buffer(fd, nbytes), nbytes, ring.number(_RECV, fd, user_data))
 
     def prep_send(self, ring: ProgramRing, fd: int, nbytes: int, user_data: Any) -> None:
         connection = self.server.connections[fd]

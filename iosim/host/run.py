@@ -97,7 +97,9 @@ def run_real(
         elapsed_ns=int(max(sent["replied_ns"])) - begin_ns,
         cores=1,
         wall_s=time.perf_counter() - began_s,
-        provenance=provenance(model=model, workload=workload, seed=seed, host=thishost.facts(), load=load_costs),
+        provenance=provenance(
+            model=model, workload=workload, seed=seed, host=thishost.facts(), load=load_costs
+        ),
     )
 
 
@@ -139,9 +141,7 @@ def _records(
     for client, port in enumerate(ports):
         if port in seen:
             numbers = np.flatnonzero(schedule.connection == client)
-            for name, times in zip(
-                ("noticed_ns", "copied_ns", "done_ns"), seen[port], strict=True
-            ):
+            for name, times in zip(("noticed_ns", "copied_ns", "done_ns"), seen[port], strict=True):
                 records[name][numbers] = times[: len(numbers)]
     for name in RECORD.names or ():
         if name.endswith("_ns"):

@@ -192,4 +192,3 @@ def main() -> None:
         return
     pipe.tell(listener.getsockname()[1])
     run(pipe, program, Server(listener, request_bytes, reply_bytes, service_ns))
-

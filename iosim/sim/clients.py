@@ -125,9 +125,7 @@ class Clients:
         self._left[client] -= 1
         delay_ns = replied_ns - self._env.now
         if not self._left[client]:
-            call_in(
-                self._env, delay_ns, lambda _: hang_up(self._system, self._connections[client])
-            )
+            call_in(self._env, delay_ns, lambda _: hang_up(self._system, self._connections[client]))
         elif self._system.workload.arrivals == "closed":
             number = self._turns[client].popleft()
             due_ns = replied_ns + self._intended_ns[number]

@@ -133,28 +133,31 @@ class WakeUps:
     _BLOCK = 4096
 
     def __init__(self, rows: Sequence[WakeUp], generator: np.random.Generator) -> None:
+        self._rows = rows
         self._idle_ns = [row.idle_ns for row in rows]
-        self._latency_ns = [row.latency_ns for row in rows]
-        self._cpu_ns = [row.cpu_ns for row in rows]
         self._generator = generator
         self._uniform: list[float] = []
 
-    def draw(self, idle_ns: int) -> tuple[int, int]:
-        """(latency, processor time) in ns: a random quantile, linear between the rows."""
+    def draw(self, idle_ns: int) -> tuple[int, int, int]:
+        """(latency, processor time, its cold part) in ns: a random quantile, linear in idle time."""
         if not self._uniform:
             self._uniform = self._generator.random(self._BLOCK).tolist()
         u = self._uniform.pop()
-        above = bisect_left(self._idle_ns, idle_ns)
-        if above == 0 or above == len(self._idle_ns):
-            row = min(above, len(self._idle_ns) - 1)
-            return round(_quantile(self._latency_ns[row], u)), round(self._cpu_ns[row])
-        low, high = self._idle_ns[above - 1], self._idle_ns[above]
-        share = (idle_ns - low) / (high - low)
-        latency = (1 - share) * _quantile(self._latency_ns[above - 1], u) + share * _quantile(
-            self._latency_ns[above], u
+        above = min(bisect_left(self._idle_ns, idle_ns), len(self._rows) - 1)
+        below = max(0, above - 1)
+        low, high = self._idle_ns[below], self._idle_ns[above]
+        share = min(1.0, max(0.0, (idle_ns - low) / (high - low))) if high > low else 1.0
+        first, second = self._rows[below], self._rows[above]
+
+        def between(a: float, b: float) -> int:
+            return round(a + share * (b - a))
+
+        cpu_ns = between(first.cpu_ns, second.cpu_ns)
+        return (
+            between(_quantile(first.latency_ns, u), _quantile(second.latency_ns, u)),
+            cpu_ns,
+            min(cpu_ns, between(first.cold_ns, second.cold_ns)),
         )
-        cpu = (1 - share) * self._cpu_ns[above - 1] + share * self._cpu_ns[above]
-        return round(latency), round(cpu)
 
 
 def _quantile(quantiles: list[float], u: float) -> float:
@@ -204,9 +207,9 @@ class Cpu:
             return False
         core.current = task
         self.switch_count += 1
-        latency_ns, cpu_ns = self._wakeups.draw(now - core.idle_since_ns)
+        latency_ns, cpu_ns, cold_ns = self._wakeups.draw(now - core.idle_since_ns)
         # The processor time cannot have begun before the wake-up.
-        task.switch_in_ns = min(cpu_ns, latency_ns)
+        task.switch_in_ns = min(cpu_ns - cold_ns, latency_ns)
         task.debt_ns += cpu_ns - task.switch_in_ns
         task.alarm.ring_in(latency_ns)
         return True

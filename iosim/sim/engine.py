@@ -28,7 +28,9 @@ class Alarm(simpy.Event):
         self.env.schedule(self, NORMAL, delay_ns)
 
 
-def call_in(env: simpy.Environment, delay_ns: int, callback: Callable[[simpy.Event], object]) -> None:
+def call_in(
+    env: simpy.Environment, delay_ns: int, callback: Callable[[simpy.Event], object]
+) -> None:
     """Call back after a delay, before anything that processes do at that instant.
 
     So a try made at the very time data arrives finds it.

@@ -65,4 +65,3 @@ class SignalCalls(Thread):
             signals.wait(self, wanted)
             yield from self.sleep()
         return taken
-

@@ -23,7 +23,6 @@ from iosim.workload import Schedule, Workload
 AnyFile = TypeVar("AnyFile", bound="File")
 
 
-
 class Watcher(Protocol):
     """Somebody who is told when a descriptor has become readable; True if that woke an idle core."""
 

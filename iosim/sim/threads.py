@@ -58,10 +58,6 @@ class ThreadCalls(Thread):
             yield from self.pay()
         prices = self.system.prices
         self.system.syscalls["clock_nanosleep"] += 1
-        call_in(
-            self.cpu.env, ns + round(prices.timer_slack_ns), lambda _: self.cpu.wake(self)
-        )
+        call_in(self.cpu.env, ns + round(prices.timer_slack_ns), lambda _: self.cpu.wake(self))
         yield from self.sleep()
         self.debt_ns += round(prices.nanosleep_ns)
-
-

@@ -183,7 +183,7 @@ def _kernel_side(axes: Axes, layout: Layout, story: Story) -> None:
             say(layout.y(call.begin_ns, later=True), "no data ready")
     for read in story.reads:
         who = "ring" if read.thread == RING else "helper"
-        say(layout.y(max(read.begin_ns, story.begin_ns)), f"{who}: no data ready")
+        say(layout.y(max(read.begin_ns, story.begin_ns)), f"{who} waits:\nno data ready")
     nbytes = sum(copy.nbytes for copy in story.copies)
     ready, done = layout.y(story.ready_ns), layout.y(story.done_ns, later=True)
     say(ready, f"data ready\n({format_bytes(nbytes)})")
@@ -209,7 +209,7 @@ def _kernel_side(axes: Axes, layout: Layout, story: Story) -> None:
 def _legend(axes: Axes, height_in: float, story: Story, note: str) -> None:
     x, y = 0.25, height_in + 0.36
     for kind, words in LEGEND.items():
-        if any(band.kind == kind for band in story.bands):
+        if kind == "copies" or any(band.kind == kind for band in story.bands):
             axes.fill_between([x, x + 0.16], y - 0.07, y + 0.07, color=COLOURS[kind], lw=0)
             axes.text(x + 0.22, y, words, va="center", fontsize=8.8)
             x += 0.5 + 0.064 * len(words)
