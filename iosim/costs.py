@@ -26,62 +26,63 @@ def _price(about: str, *, call: bool = True) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Every scalar cost by name; the unit is part of the name, `_ns_per_byte` and `_fd_ns` are rates.
+    """Every scalar cost by name, with its unit: whole ns, but rates per byte and per descriptor.
 
     A price marked as a call is charged once per call and includes the runtime's share, `user_ns`.
     """
 
-    user_ns: float = _price("what the language running the program adds to each call", call=False)
-    accept_ns: float = _price("accept4 of a waiting connection")
-    close_ns: float = _price("close of a connection whose peer hung up")
-    recv_ns: float = _price("recv of data that is there, without the copy")
-    eagain_ns: float = _price("recv or accept that returns EAGAIN")
-    request_ns: float = _price("framing of one request and the program's own steps", call=False)
-    send_ns: float = _price("send, with the receive work that loopback does inside it")
+    user_ns: int = _price("what the language running the program adds to each call", call=False)
+    accept_ns: int = _price("accept4 of a waiting connection")
+    close_ns: int = _price("close of a connection whose peer hung up")
+    recv_ns: int = _price("recv of data that is there, without the copy")
+    eagain_ns: int = _price("recv or accept that returns EAGAIN")
+    request_ns: int = _price("framing of one request and the program's own steps", call=False)
+    send_ns: int = _price("send, with the receive work that loopback does inside it")
     copy_ns_per_byte: float = _price("copy between kernel and user, each way", call=False)
-    delivery_ns: float = _price(
+    delivery_ns: int = _price(
         "from the start of a loopback send to data on the socket", call=False
     )
-    reply_ns: float = _price("from the start of a loopback send to data at the client", call=False)
-    select_ns: float = _price("select that finds one descriptor, without the scan")
+    reply_ns: int = _price("from the start of a loopback send to data at the client", call=False)
+    select_ns: int = _price("select that finds one descriptor, without the scan")
     select_fd_ns: float = _price("select: scan of one idle descriptor", call=False)
-    poll_ns: float = _price("poll that finds one descriptor, without the scan")
+    poll_ns: int = _price("poll that finds one descriptor, without the scan")
     poll_fd_ns: float = _price("poll: scan of one idle descriptor", call=False)
     scan_sleep_fd_ns: float = _price(
         "select or poll that sleeps: joining and leaving one descriptor's wait queue", call=False
     )
-    epoll_wait_ns: float = _price("epoll_wait, without its events")
-    epoll_event_ns: float = _price("epoll_wait: one event reported", call=False)
-    epoll_ctl_ns: float = _price("epoll_ctl")
-    fcntl_ns: float = _price("fcntl that sets a flag, an owner or a signal")
-    sigsuspend_ns: float = _price("sigsuspend with the handler it lets run")
-    sigwaitinfo_ns: float = _price("sigwaitinfo that takes a pending signal")
-    uring_enter_ns: float = _price("io_uring_enter, without its entries")
-    uring_sqe_ns: float = _price(
+    epoll_wait_ns: int = _price("epoll_wait, without its events")
+    epoll_event_ns: int = _price("epoll_wait: one event reported", call=False)
+    epoll_ctl_ns: int = _price("epoll_ctl")
+    fcntl_ns: int = _price("fcntl that sets a flag, an owner or a signal")
+    sigsuspend_ns: int = _price("sigsuspend with the handler it lets run")
+    sigwaitinfo_ns: int = _price("sigwaitinfo that takes a pending signal")
+    uring_enter_ns: int = _price("io_uring_enter, without its entries")
+    uring_sqe_ns: int = _price(
         "one submission that must wait for data, with its arming", call=False
     )
-    uring_recv_ns: float = _price("one receive completed by the ring, without the copy", call=False)
-    uring_send_ns: float = _price("one send carried out by the ring, without the copy", call=False)
-    aio_read_ns: float = _price("aio_read: hand a read to the C library")
-    aio_return_ns: float = _price("aio_return")
-    aio_helper_ns: float = _price("helper thread: one read and its signal", call=False)
-    nanosleep_ns: float = _price("clock_nanosleep, without the sleep")
-    timer_slack_ns: float = _price("how late a timer wakes its sleeper, prctl(2)", call=False)
-    thread_create_ns: float = _price("pthread_create")
-    queue_put_ns: float = _price("hand an item to another thread")
-    queue_get_ns: float = _price("take an item that is there")
-    context_switch_ns: float = _price("from one thread to another on a core", call=False)
-    irq_ns: float = _price("hardware interrupt of a network card", call=False)
-    softirq_ns_per_packet: float = _price(
+    uring_recv_ns: int = _price("one receive completed by the ring, without the copy", call=False)
+    uring_send_ns: int = _price("one send carried out by the ring, without the copy", call=False)
+    aio_read_ns: int = _price("aio_read: hand a read to the C library")
+    aio_return_ns: int = _price("aio_return")
+    aio_helper_ns: int = _price("helper thread: one read and its signal", call=False)
+    nanosleep_ns: int = _price("clock_nanosleep, without the sleep")
+    timer_slack_ns: int = _price("how late a timer wakes its sleeper, prctl(2)", call=False)
+    thread_create_ns: int = _price("pthread_create")
+    queue_put_ns: int = _price("hand an item to another thread")
+    queue_get_ns: int = _price("take an item that is there")
+    context_switch_ns: int = _price("from one thread to another on a core", call=False)
+    irq_ns: int = _price("hardware interrupt of a network card", call=False)
+    softirq_ns_per_packet: int = _price(
         "receive work for one packet from a network card", call=False
     )
-    client_send_ns: float = _price("load generator: one request sent", call=False)
-    client_wake_ns: float = _price(
+    client_send_ns: int = _price("load generator: one request sent", call=False)
+    client_wake_ns: int = _price(
         "load generator: extra for a send that wakes an idle core", call=False
     )
 
 
 CALLS = frozenset(f.name for f in fields(Prices) if f.metadata["call"])
+RATES = frozenset(f.name for f in fields(Prices) if f.type == "float")
 ABOUT: Mapping[str, str] = {f.name: f.metadata["about"] for f in fields(Prices)}
 """What each cost means, by name."""
 
@@ -148,11 +149,12 @@ class CostProfile(BaseModel):
     def prices(self) -> Prices:
         """The costs as numbers, the runtime's share added to each call."""
         user_ns = self.costs["user_ns"].value
+        values = {
+            name: cost.value + (user_ns if name in CALLS else 0)
+            for name, cost in self.costs.items()
+        }
         return Prices(
-            **{
-                name: cost.value + (user_ns if name in CALLS else 0)
-                for name, cost in self.costs.items()
-            }
+            **{name: value if name in RATES else round(value) for name, value in values.items()}
         )
 
     def scaled(self, **factors: float) -> CostProfile:

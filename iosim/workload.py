@@ -51,7 +51,7 @@ class Workload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     connections: Annotated[Count, Field(gt=0)] = 64
-    """Connections open throughout the run."""
+    """Connections open throughout the run (see SETTLE_NS in iosim.sim.simulate for the exception)."""
     active: Annotated[Count | float | None, BeforeValidator(_active)] = None
     """How many of the connections carry requests: a count, a share below 1 (or "10%"), or all."""
     arrivals: Literal["poisson", "even", "closed"] = "poisson"

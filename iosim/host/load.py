@@ -92,9 +92,12 @@ class Load:
         connection: list[int],
         intended_ns: list[int],
         closed: bool,
+        hang_up: bool,
         patience_s: float,
     ) -> dict[str, list[int]]:
         """Send everything from `begin_ns` on, take every reply; times on the monotonic clock.
+
+        `closed` is a closed loop; `hang_up` closes every connection after its last reply.
 
         Raises RunFailed when no reply has come for `patience_s` and none is left to be sent.
         """
@@ -158,7 +161,7 @@ class Load:
                 unanswered -= whole
                 left[client] -= whole
                 last_news_ns = monotonic_ns()
-                if not left[client]:
+                if hang_up and not left[client]:
                     epoll.unregister(fd)
                     sockets[client].close()
             if not events and wait_ns > _SPIN_NS:

@@ -19,8 +19,9 @@ from iosim.results import RECORD, Run, TaskTimes
 from iosim.workload import Schedule, Workload
 
 SETTLE_S = 0.3
-"""The load starts when the program has accepted all connections, or none for this long: one that
-serves a connection to its end before the next never accepts them all."""
+"""The load starts when the program has accepted all connections, or none for this long. One that
+serves a connection to its end before the next never accepts them all; then clients hang up after
+their last reply, to let others in."""
 
 LEAD_NS = 100_000_000
 """From telling both processes to the start of the load: time to unpack the schedule."""
@@ -59,7 +60,7 @@ def run_real(
         sizes = workload.request_bytes, workload.reply_bytes
         port = server.ask((program, port, *sizes, schedule.service_ns.tolist()))
         ports = load.ask((port, workload.connections, *sizes))
-        _settle(server, workload.connections)
+        hang_up = not _settle(server, workload.connections)
         patience_s = PATIENCE_S + float(schedule.service_ns.sum()) / 1e9
         begin_ns = time.monotonic_ns() + LEAD_NS
         server.tell(begin_ns)
@@ -69,6 +70,7 @@ def run_real(
                 schedule.connection.tolist(),
                 schedule.intended_ns.tolist(),
                 workload.arrivals == "closed",
+                hang_up,
                 patience_s,
             )
         )
@@ -103,14 +105,15 @@ def run_real(
     )
 
 
-def _settle(server: Child, connections: int) -> None:
-    """Wait until the program has accepted what it will."""
+def _settle(server: Child, connections: int) -> bool:
+    """Wait until the program has accepted what it will; True if that is every connection."""
     accepted, since_s = 0, time.monotonic()
     while accepted < connections and time.monotonic() - since_s < SETTLE_S:
         time.sleep(0.01)
         now_accepted = server.ask("accepted")
         if now_accepted != accepted:
             accepted, since_s = now_accepted, time.monotonic()
+    return accepted == connections
 
 
 def _hear_either(load: Child, server: Child, timeout_s: float) -> Any:

@@ -73,7 +73,7 @@ class AioCalls(Thread):
         system.syscalls["aio_read"] += 1
         if fd in pool.busy:
             pool.busy[fd] = (nbytes, signal)
-            self.debt_ns += round(system.prices.aio_read_ns)
+            self.debt_ns += system.prices.aio_read_ns
             return
         pool.reads.append((fd, nbytes, signal))
         if pool.idle:
@@ -82,12 +82,12 @@ class AioCalls(Thread):
             pool.helpers += 1
             helper = self.helper_type(system, f"aio helper {pool.helpers}", helper=True)
             system.launch(helper, helper.work(pool))
-        self.debt_ns += round(system.prices.aio_read_ns)
+        self.debt_ns += system.prices.aio_read_ns
 
     def aio_return(self, fd: int) -> Call[int]:
         if self.debt_ns:
             yield from self.pay()
         system = self.system
         system.syscalls["aio_return"] += 1
-        self.debt_ns += round(system.prices.aio_return_ns)
+        self.debt_ns += system.prices.aio_return_ns
         return system.aio.results.pop(fd)

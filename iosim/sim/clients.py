@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
-import simpy
-
-from iosim.sim.engine import Alarm, call_in
+from iosim.sim.engine import Alarm, Environment, call_in
 from iosim.sim.sockets import Connection, Listener, connect, deliver, hang_up
 from iosim.sim.system import System
 from iosim.workload import Schedule
@@ -22,7 +20,7 @@ class Clients:
     def __init__(self, system: System, schedule: Schedule, listener: Listener) -> None:
         workload, prices = system.workload, system.prices
         self._system = system
-        self._env: simpy.Environment = system.env
+        self._env: Environment = system.env
         self._connection_of = schedule.connection.tolist()
         self._intended_ns = schedule.intended_ns.tolist()
         self._left = [0] * workload.connections
@@ -31,8 +29,10 @@ class Clients:
         self._send_ns = round(
             prices.client_send_ns + prices.copy_ns_per_byte * workload.request_bytes
         )
-        self._wake_ns = round(prices.client_wake_ns)
+        self._wake_ns = prices.client_wake_ns
         self._way_in_ns, self._way_out_ns = _ways(system)
+        self._closed_loop = workload.arrivals == "closed"
+        self._hang_up = False
         self._next = 0
         self._free_ns = 0
         """When the generator has finished its last send."""
@@ -49,11 +49,12 @@ class Clients:
         """Requests without a reply so far."""
         return len(self._connection_of) - self._replies
 
-    def start(self) -> None:
-        """Begin the load now."""
+    def start(self, hang_up: bool) -> None:
+        """Begin the load now; `hang_up` closes every connection after its last reply."""
+        self._hang_up = hang_up
         self.origin_ns = self._free_ns = self._env.now
         self._system.start_counting()
-        if self._system.workload.arrivals == "closed":
+        if self._closed_loop:
             self._turns: dict[int, deque[int]] = {}
             for number, client in enumerate(self._connection_of):
                 self._turns.setdefault(client, deque()).append(number)
@@ -93,7 +94,7 @@ class Clients:
             work_ns = round(prices.irq_ns + packets * prices.softirq_ns_per_packet)
             ready_ns = system.cpu.interrupt(system.cpu.cores[0], work_ns)
             call_in(self._env, ready_ns - self._env.now, lambda _: self._deliver(number))
-        if system.workload.arrivals != "closed":
+        if not self._closed_loop:
             self._send_next()
 
     def _deliver(self, number: int) -> bool:
@@ -124,9 +125,9 @@ class Clients:
         client = self._connection_of[number]
         self._left[client] -= 1
         delay_ns = replied_ns - self._env.now
-        if not self._left[client]:
+        if not self._left[client] and self._hang_up:
             call_in(self._env, delay_ns, lambda _: hang_up(self._system, self._connections[client]))
-        elif self._system.workload.arrivals == "closed":
+        elif self._left[client] and self._closed_loop:
             number = self._turns[client].popleft()
             due_ns = replied_ns + self._intended_ns[number]
             call_in(self._env, due_ns - self._env.now, lambda _: self._send(number, due_ns))

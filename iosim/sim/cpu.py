@@ -17,7 +17,7 @@ import numpy as np
 import simpy
 
 from iosim.costs import Prices, WakeUp
-from iosim.sim.engine import Alarm
+from iosim.sim.engine import Alarm, Environment, Pause
 
 
 class Scan(Protocol):
@@ -25,6 +25,9 @@ class Scan(Protocol):
 
     def hold_up(self, ns: int) -> None:
         """Interrupt work delays the tries to come."""
+
+    def count(self) -> None:
+        """Enter the tries made so far into the counters."""
 
 
 class State(Enum):
@@ -83,7 +86,13 @@ class Task:
     def pay(self) -> Generator[simpy.Event, Any, None]:
         """Hold the core for what the thread owes."""
         debt_ns, self.debt_ns = self.debt_ns, 0
-        if debt_ns:
+        if debt_ns < self.slice_left_ns:
+            if debt_ns:
+                self.slice_left_ns -= debt_ns
+                yield Pause(self.cpu.env, debt_ns)
+                if self.core.stolen_ns:
+                    yield from self.cpu.make_up(self.core)
+        else:
             yield from self.cpu.run(self, debt_ns)
 
     def sleep(self) -> Generator[simpy.Event, Any, None]:
@@ -143,20 +152,17 @@ class WakeUps:
         if not self._uniform:
             self._uniform = self._generator.random(self._BLOCK).tolist()
         u = self._uniform.pop()
-        above = min(bisect_left(self._idle_ns, idle_ns), len(self._rows) - 1)
-        below = max(0, above - 1)
-        low, high = self._idle_ns[below], self._idle_ns[above]
-        share = min(1.0, max(0.0, (idle_ns - low) / (high - low))) if high > low else 1.0
-        first, second = self._rows[below], self._rows[above]
-
-        def between(a: float, b: float) -> int:
-            return round(a + share * (b - a))
-
-        cpu_ns = between(first.cpu_ns, second.cpu_ns)
+        above = bisect_left(self._idle_ns, idle_ns)
+        if above == 0 or above == len(self._rows):
+            row = self._rows[above - (above > 0)]
+            return round(_quantile(row.latency_ns, u)), round(row.cpu_ns), round(row.cold_ns)
+        first, second = self._rows[above - 1], self._rows[above]
+        share = (idle_ns - first.idle_ns) / (second.idle_ns - first.idle_ns)
+        rest = 1 - share
         return (
-            between(_quantile(first.latency_ns, u), _quantile(second.latency_ns, u)),
-            cpu_ns,
-            min(cpu_ns, between(first.cold_ns, second.cold_ns)),
+            round(rest * _quantile(first.latency_ns, u) + share * _quantile(second.latency_ns, u)),
+            round(rest * first.cpu_ns + share * second.cpu_ns),
+            round(rest * first.cold_ns + share * second.cold_ns),
         )
 
 
@@ -177,7 +183,7 @@ class Cpu:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        env: Environment,
         cores: int,
         time_slice_ns: int,
         prices: Prices,
@@ -188,7 +194,7 @@ class Cpu:
         self.time_slice_ns = time_slice_ns
         self.wakeup_count = 0
         self.switch_count = 0
-        self._switch_ns = round(prices.context_switch_ns)
+        self._switch_ns = prices.context_switch_ns
         self._wakeups = wakeups
 
     def wake(self, task: Task) -> bool:
@@ -209,7 +215,7 @@ class Cpu:
         self.switch_count += 1
         latency_ns, cpu_ns, cold_ns = self._wakeups.draw(now - core.idle_since_ns)
         # The processor time cannot have begun before the wake-up.
-        task.switch_in_ns = min(cpu_ns - cold_ns, latency_ns)
+        task.switch_in_ns = max(0, min(cpu_ns - cold_ns, latency_ns))
         task.debt_ns += cpu_ns - task.switch_in_ns
         task.alarm.ring_in(latency_ns)
         return True
@@ -227,20 +233,22 @@ class Cpu:
         task.alarm.ring_in(task.switch_in_ns)
 
     def run(self, task: Task, ns: int) -> Generator[simpy.Event, Any, None]:
-        """Hold the task's core for `ns` of work; interrupt work and other tasks make it longer."""
-        env = self.env
+        """Hold the task's core for `ns` of work, slice by slice."""
         while ns:
             step = min(ns, task.slice_left_ns)
-            yield env.timeout(step)
+            yield Pause(self.env, step)
             ns -= step
-            core = task.core
-            while core.stolen_ns:
-                stolen_ns, core.stolen_ns = core.stolen_ns, 0
-                yield env.timeout(stolen_ns)
+            yield from self.make_up(task.core)
             task.slice_left_ns -= step
             if not task.slice_left_ns:
                 task.slice_left_ns = self.time_slice_ns
                 yield from task.give_way()
+
+    def make_up(self, core: Core) -> Generator[simpy.Event, Any, None]:
+        """Wait as long as interrupt work has held up whoever runs on the core."""
+        while core.stolen_ns:
+            stolen_ns, core.stolen_ns = core.stolen_ns, 0
+            yield Pause(self.env, stolen_ns)
 
     def interrupt(self, core: Core, ns: int) -> int:
         """Do `ns` of interrupt work on a core; returns when it is done.

@@ -142,7 +142,7 @@ class ReadinessCalls(Thread):
         prices = self.system.prices
         self.system.syscalls["select"] += 1
         scan_ns = round(fds.highest() * prices.select_fd_ns)
-        return (yield from self._scan(fds, round(prices.select_ns), scan_ns, lambda fd: fd))
+        return (yield from self._scan(fds, prices.select_ns, scan_ns, lambda fd: fd))
 
     def poll(self, fds: FdSet) -> Call[list[int]]:
         assert isinstance(fds, WatchedSet)
@@ -150,7 +150,7 @@ class ReadinessCalls(Thread):
         prices = self.system.prices
         self.system.syscalls["poll"] += 1
         scan_ns = round(len(fds) * prices.poll_fd_ns)
-        return (yield from self._scan(fds, round(prices.poll_ns), scan_ns, fds.position))
+        return (yield from self._scan(fds, prices.poll_ns, scan_ns, fds.position))
 
     def _scan(
         self, fds: WatchedSet, base_ns: int, scan_ns: int, order: Callable[[int], int]
@@ -200,7 +200,7 @@ class ReadinessCalls(Thread):
             file.watchers = (*file.watchers, watch)
             if file.readable:
                 watch.notify(file)
-        self.debt_ns += round(system.prices.epoll_ctl_ns)
+        self.debt_ns += system.prices.epoll_ctl_ns
 
     def epoll_wait(self, epfd: int, max_events: int) -> Call[list[int]]:
         if self.debt_ns:

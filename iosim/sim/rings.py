@@ -71,7 +71,7 @@ class RingCalls(Thread, Kernel):
         yield from self.pay()
         system = self.system
         system.syscalls["io_uring_enter"] += 1
-        self.debt_ns += round(system.prices.uring_enter_ns)
+        self.debt_ns += system.prices.uring_enter_ns
         prepared, ring.prepared = ring.prepared, []
         for submission in prepared:
             yield from self._attempt(submission)
@@ -104,11 +104,11 @@ class RingCalls(Thread, Kernel):
             self.debt_ns += round(prices.uring_send_ns + result * prices.copy_ns_per_byte)
         elif not file.readable:
             file.watchers = (*file.watchers, submission)
-            self.debt_ns += round(prices.uring_sqe_ns)
+            self.debt_ns += prices.uring_sqe_ns
             return
         elif submission.opcode == "accept":
             result = accept_one(system, file).fd
-            self.debt_ns += round(prices.uring_recv_ns)
+            self.debt_ns += prices.uring_recv_ns
         else:
             result = take(system, file, submission.nbytes)
             self.debt_ns += round(prices.uring_recv_ns + result * prices.copy_ns_per_byte)

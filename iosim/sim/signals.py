@@ -39,20 +39,20 @@ class SignalCalls(Thread):
         self.system.syscalls["fcntl"] += 4
         file = self.system.files[fd]
         file.watchers = (*file.watchers, Owner(self.system.signals, signal))
-        self.debt_ns += round(4 * self.system.prices.fcntl_ns)
+        self.debt_ns += 4 * self.system.prices.fcntl_ns
 
     def sigsuspend(self) -> Call[None]:
         yield from self.pay()
         self.system.syscalls["rt_sigsuspend"] += 1
         yield from self._take((SIGIO,))
-        self.debt_ns += round(self.system.prices.sigsuspend_ns)
+        self.debt_ns += self.system.prices.sigsuspend_ns
 
     def sigwaitinfo(self, signals: Collection[int]) -> Call[tuple[int, int]]:
         if self.debt_ns:
             yield from self.pay()
         self.system.syscalls["rt_sigtimedwait"] += 1
         taken = yield from self._take(signals)
-        self.debt_ns += round(self.system.prices.sigwaitinfo_ns)
+        self.debt_ns += self.system.prices.sigwaitinfo_ns
         file = self.system.files.get(taken[1])
         if file is not None:
             file.noticed_ns = self.now_ns

@@ -18,6 +18,7 @@ from iosim.provenance import provenance
 from iosim.results import Run, TaskTimes
 from iosim.sim.clients import Clients
 from iosim.sim.cpu import Cpu, State, WakeUps
+from iosim.sim.engine import Environment
 from iosim.sim.kernel import SimKernel
 from iosim.sim.sockets import Listener
 from iosim.sim.system import System
@@ -26,8 +27,9 @@ from iosim.trace import Trace
 from iosim.workload import Workload, stream
 
 SETTLE_NS = 10_000_000
-"""The load starts when the program has accepted all connections, or none for this long: one that
-serves a connection to its end before the next never accepts them all."""
+"""The load starts when the program has accepted all connections, or none for this long. One that
+serves a connection to its end before the next never accepts them all; then clients hang up after
+their last reply, to let others in."""
 
 
 def simulate(
@@ -52,7 +54,7 @@ def simulate(
         profile = CostProfile.shipped(profile)
     model = get(model) if isinstance(model, str) else model
     name, program = resolve(model)
-    env = simpy.Environment()
+    env = Environment()
     prices = profile.prices()
     wakeups = WakeUps(profile.wakeup, stream(seed, "wakeups"))
     cpu = Cpu(env, machine.cores, machine.time_slice_ns, prices, wakeups)
@@ -76,6 +78,7 @@ def simulate(
     try:
         env.process(_load(system, clients, listener))
         _run(env, clients)
+        system.count_tries()
     finally:
         if collecting:
             gc.enable()
@@ -122,10 +125,10 @@ def _load(
     while listener.backlog and len(listener.backlog) != waiting:
         waiting = len(listener.backlog)
         yield system.env.timeout(SETTLE_NS)
-    clients.start()
+    clients.start(hang_up=bool(listener.backlog))
 
 
-def _run(env: simpy.Environment, clients: Clients) -> None:
+def _run(env: Environment, clients: Clients) -> None:
     """Run to the last reply."""
     try:
         env.run(until=clients.done)

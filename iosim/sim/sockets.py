@@ -118,7 +118,7 @@ class SocketCalls(Thread):
         yield from self.pay()
         self.system.syscalls["fcntl"] += 1
         self.system.files[fd].nonblocking = True
-        self.debt_ns += round(self.system.prices.fcntl_ns)
+        self.debt_ns += self.system.prices.fcntl_ns
 
     def accept(self, listener: int, nonblocking: bool = False) -> Call[int]:
         if self.debt_ns:
@@ -129,12 +129,12 @@ class SocketCalls(Thread):
         while not file.backlog:
             if file.nonblocking:
                 system.empty_polls += 1
-                self.debt_ns += round(system.prices.eagain_ns)
+                self.debt_ns += system.prices.eagain_ns
                 return EAGAIN
             yield from self.sleep_on(file)
         connection = accept_one(system, file)
         connection.nonblocking = nonblocking
-        self.debt_ns += round(system.prices.accept_ns)
+        self.debt_ns += system.prices.accept_ns
         return connection.fd
 
     def recv(self, fd: int, nbytes: int = READ_BYTES) -> Call[int]:
@@ -145,11 +145,11 @@ class SocketCalls(Thread):
         connection = system.files[fd]
         while not connection.buffered:
             if connection.hung_up:
-                self.debt_ns += round(system.prices.recv_ns)
+                self.debt_ns += system.prices.recv_ns
                 return 0
             if connection.nonblocking:
                 system.empty_polls += 1
-                self.debt_ns += round(system.prices.eagain_ns)
+                self.debt_ns += system.prices.eagain_ns
                 return EAGAIN
             yield from self.sleep_for_data(connection)
         taken = take(system, connection, nbytes)
@@ -174,7 +174,7 @@ class SocketCalls(Thread):
             system.records.copied_ns[number] = connection.copied_ns
             found.append(Request(system.service_ns[system.served], system.workload.reply_bytes))
             system.served += 1
-        self.debt_ns += round(complete * system.prices.request_ns)
+        self.debt_ns += complete * system.prices.request_ns
         return found
 
     def compute(self, ns: int) -> Call[None]:
@@ -204,4 +204,4 @@ class SocketCalls(Thread):
         system.readable.pop(fd, None)
         # Closing takes it off every interest list: epoll(7), questions and answers.
         connection.fd, connection.hung_up, connection.watchers = -1, False, ()
-        self.debt_ns += round(system.prices.close_ns)
+        self.debt_ns += system.prices.close_ns

@@ -26,8 +26,9 @@ class Scan:
         self._listener = listener
         self._start = start
         self._slots = len(fds) + 1
-        self._period_ns = round(thread.system.prices.eagain_ns)
+        self._period_ns = thread.system.prices.eagain_ns
         self._begin_ns = thread.cpu.env.now
+        self._counted = 0
         self._made = 0
         """Tries that are over and cannot meet news any more."""
         self.last = None if spin else self._slots - start - 1
@@ -45,18 +46,20 @@ class Scan:
         assert self.hit is not None
         return (self._start + self.hit) % self._slots
 
-    @property
-    def empty(self) -> int:
-        """How many tries the scan made in vain."""
-        if self.hit is not None:
-            return self.hit
-        assert self.last is not None
-        return self.last + 1
-
-    @property
-    def empty_accepts(self) -> int:
-        """How many of those were made at the listener, the last position of every pass."""
-        return (self._start + self.empty) // self._slots
+    def count(self, over: bool = False) -> None:
+        """Enter the tries made in vain since the last count into the counters."""
+        made = self._made_by_now()
+        final = self.hit if self.hit is not None or self.last is None else self.last + 1
+        if final is not None:
+            # The try that ends the scan is made at this very instant.
+            made = final if over else min(made, final)
+        system = self._thread.system
+        # The listener is the last position of every pass.
+        accepts = (self._start + made) // self._slots - (self._start + self._counted) // self._slots
+        system.empty_polls += made - self._counted
+        system.syscalls["accept4"] += accepts
+        system.syscalls["recv"] += made - self._counted - accepts
+        self._counted = made
 
     def notify(self, file: File) -> bool:
         """News while the scan is under way: it may end earlier than known so far."""
@@ -66,19 +69,21 @@ class Scan:
 
     def hold_up(self, ns: int) -> None:
         """Interrupt work of `ns` delays every try to come."""
-        elapsed_ns = self._thread.cpu.env.now - self._begin_ns
-        # A try due at this very instant has not been made: the interrupt comes before it.
-        self._made = max(self._made, -(-elapsed_ns // self._period_ns))
+        self._made = self._made_by_now()
         self._begin_ns += ns
         self._move_alarm()
+
+    def _made_by_now(self) -> int:
+        """How many tries are over; one due at this very instant has not been made."""
+        elapsed_ns = self._thread.cpu.env.now - self._begin_ns
+        return max(self._made, -(-elapsed_ns // self._period_ns))
 
     def _consider(self, fd: int) -> bool:
         """Work out which try meets news on `fd`; True if that ends the scan earlier."""
         position = self._position_of(fd)
         if position is None:
             return False
-        elapsed_ns = self._thread.cpu.env.now - self._begin_ns
-        first = max(self._made, -(-elapsed_ns // self._period_ns))
+        first = self._made_by_now()
         number = first + (position - self._start - first) % self._slots
         if self.last is not None and number > self.last:
             return False
@@ -128,12 +133,10 @@ class SpinCalls(Thread, Kernel):
         yield scan.alarm
         system.pollers.remove(scan)
         self.scan = None
-        system.empty_polls += scan.empty
-        system.syscalls["accept4"] += scan.empty_accepts
-        system.syscalls["recv"] += scan.empty - scan.empty_accepts
+        scan.count(over=True)
         if scan.hit is None:
             # The pass ended with an empty try, whose price is still owed.
-            self.debt_ns += round(system.prices.eagain_ns)
+            self.debt_ns += system.prices.eagain_ns
             return len(fds), EAGAIN
         position = scan.position
         if position < len(fds):

@@ -9,14 +9,13 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import simpy
 
 from iosim.costs import Prices
 from iosim.kernel import Call
 from iosim.machine import Machine
 from iosim.results import RECORD
 from iosim.sim.cpu import Cpu, State, Task
-from iosim.sim.engine import events_made
+from iosim.sim.engine import Environment, events_made
 from iosim.sim.pending import AioReads, Signals
 from iosim.workload import Schedule, Workload
 
@@ -79,7 +78,7 @@ class System:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        env: Environment,
         cpu: Cpu,
         prices: Prices,
         machine: Machine,
@@ -142,7 +141,7 @@ class System:
             woke = self.cpu.wake(file.sleepers.pop(0))
         for watcher in file.watchers:
             woke = watcher.notify(file) or woke
-        for poller in self.pollers.copy():
+        for poller in self.pollers.copy() if self.pollers else ():
             woke = poller.notify(file) or woke
         return woke
 
@@ -156,11 +155,18 @@ class System:
 
     def start_counting(self) -> None:
         """The load begins: forget what setting up took."""
+        self.count_tries()
         self.syscalls.clear()
         self.empty_polls = self.wait_for_data_ns = self.copy_data_ns = 0
         self.cpu.wakeup_count = self.cpu.switch_count = 0
         self._before_load = [task.spent_ns() for task in self.tasks]
         self._events_before_load = events_made(self.env)
+
+    def count_tries(self) -> None:
+        """Bring the counters up to date with the scans under way."""
+        for task in self.tasks:
+            if task.scan is not None:
+                task.scan.count()
 
     def load_events(self) -> int:
         """Events since the load began."""

@@ -29,7 +29,7 @@ class ThreadCalls(Thread):
             yield from self.pay()
         self.system.syscalls["clone3"] += 1
         self.system.start(program, *args)
-        self.debt_ns += round(self.system.prices.thread_create_ns)
+        self.debt_ns += self.system.prices.thread_create_ns
 
     def queue(self) -> Queue:
         return Queue()
@@ -41,7 +41,7 @@ class ThreadCalls(Thread):
         if queue.waiting:
             self.system.syscalls["futex"] += 1
             self.cpu.wake(queue.waiting.popleft())
-        self.debt_ns += round(self.system.prices.queue_put_ns)
+        self.debt_ns += self.system.prices.queue_put_ns
 
     def get(self, queue: Queue) -> Call[Any]:
         if self.debt_ns:
@@ -50,7 +50,7 @@ class ThreadCalls(Thread):
             self.system.syscalls["futex"] += 1
             queue.waiting.append(self)
             yield from self.sleep()
-        self.debt_ns += round(self.system.prices.queue_get_ns)
+        self.debt_ns += self.system.prices.queue_get_ns
         return queue.items.popleft()
 
     def nanosleep(self, ns: int) -> Call[None]:
@@ -58,6 +58,6 @@ class ThreadCalls(Thread):
             yield from self.pay()
         prices = self.system.prices
         self.system.syscalls["clock_nanosleep"] += 1
-        call_in(self.cpu.env, ns + round(prices.timer_slack_ns), lambda _: self.cpu.wake(self))
+        call_in(self.cpu.env, ns + prices.timer_slack_ns, lambda _: self.cpu.wake(self))
         yield from self.sleep()
-        self.debt_ns += round(prices.nanosleep_ns)
+        self.debt_ns += prices.nanosleep_ns
