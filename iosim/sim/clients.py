@@ -20,6 +20,10 @@ class Clients:
     def __init__(self, system: System, schedule: Schedule, listener: Listener) -> None:
         workload, prices = system.workload, system.prices
         self._system = system
+        self._records = system.records
+        self._nic = system.machine.nic
+        self._request_bytes = workload.request_bytes
+        self._reply_bytes = workload.reply_bytes
         self._env: Environment = system.env
         self._connection_of = schedule.connection.tolist()
         self._intended_ns = schedule.intended_ns.tolist()
@@ -52,61 +56,67 @@ class Clients:
     def start(self, hang_up: bool) -> None:
         """Begin the load now; `hang_up` closes every connection after its last reply."""
         self._hang_up = hang_up
-        self.origin_ns = self._free_ns = self._env.now
+        self.origin_ns = self._free_ns = self._env.now_ns
         self._system.start_counting()
         if self._closed_loop:
             self._turns: dict[int, deque[int]] = {}
             for number, client in enumerate(self._connection_of):
                 self._turns.setdefault(client, deque()).append(number)
             for client in self._turns:
-                self._send(self._turns[client].popleft(), self.origin_ns)
+                self._take_turn(client, self.origin_ns)
         else:
             self._send_next()
 
     def _send_next(self) -> None:
         """Open loop: have the next request sent when it is due or the generator is free."""
         if self._next < len(self._intended_ns):
-            number, self._next = self._next, self._next + 1
-            self._send(number, self.origin_ns + self._intended_ns[number])
+            arrival_ns = self._send(self._next, self.origin_ns + self._intended_ns[self._next])
+            call_in(self._env, arrival_ns - self._env.now_ns, self._arrive_next)
 
-    def _send(self, number: int, intended_ns: int) -> None:
+    def _arrive_next(self, _: object) -> None:
+        number, self._next = self._next, self._next + 1
+        self._arrive(number)
+        self._send_next()
+
+    def _take_turn(self, client: int, due_ns: int) -> None:
+        """Closed loop: send a client's next request."""
+        number = self._turns[client].popleft()
+        arrival_ns = self._send(number, due_ns)
+        call_in(self._env, arrival_ns - self._env.now_ns, lambda _: self._arrive(number))
+
+    def _send(self, number: int, intended_ns: int) -> int:
+        """Send a request at `intended_ns` or as soon as the generator is free; its arrival time."""
         sent_ns = max(intended_ns, self._free_ns)
         self._free_ns = sent_ns + self._send_ns
-        records = self._system.records
+        records = self._records
         records.connection[number] = self._connection_of[number]
         records.intended_ns[number] = intended_ns
         records.sent_ns[number] = sent_ns
-        call_in(
-            self._env, sent_ns + self._way_in_ns - self._env.now, lambda _: self._arrive(number)
-        )
+        return sent_ns + self._way_in_ns
 
     def _arrive(self, number: int) -> None:
         """The request is on the server's machine."""
-        system = self._system
-        system.records.arrival_ns[number] = self._env.now
-        nic = system.machine.nic
-        if nic is None:
-            if self._deliver(number):
+        now_ns = self._env.now_ns
+        self._records.arrival_ns[number] = now_ns
+        if self._nic is None:
+            if self._deliver(number, now_ns):
                 self._free_ns += self._wake_ns
-        else:
-            prices = system.prices
-            packets = nic.packets(system.workload.request_bytes)
-            work_ns = round(prices.irq_ns + packets * prices.softirq_ns_per_packet)
-            ready_ns = system.cpu.interrupt(system.cpu.cores[0], work_ns)
-            call_in(self._env, ready_ns - self._env.now, lambda _: self._deliver(number))
-        if not self._closed_loop:
-            self._send_next()
+            return
+        system, prices = self._system, self._system.prices
+        packets = self._nic.packets(self._request_bytes)
+        work_ns = prices.irq_ns + packets * prices.softirq_ns_per_packet
+        ready_ns = system.cpu.interrupt(system.cpu.cores[0], work_ns)
+        call_in(self._env, ready_ns - now_ns, lambda _: self._deliver(number, ready_ns))
 
-    def _deliver(self, number: int) -> bool:
+    def _deliver(self, number: int, now_ns: int) -> bool:
         """The request is on its socket; True if that woke an idle core."""
-        self._system.records.ready_ns[number] = self._env.now
+        self._records.ready_ns[number] = now_ns
         connection = self._connections[self._connection_of[number]]
-        return deliver(self._system, connection, number, self._system.workload.request_bytes)
+        return deliver(self._system, connection, number, self._request_bytes)
 
     def _transmit(self, connection: Connection, nbytes: int, now_ns: int) -> None:
         """The program hands `nbytes` of replies to a socket."""
-        records = self._system.records
-        reply_bytes = self._system.workload.reply_bytes
+        records, reply_bytes = self._records, self._reply_bytes
         while nbytes:
             number = connection.answering[0]
             if not connection.sent:
@@ -121,16 +131,17 @@ class Clients:
 
     def _replied(self, number: int, replied_ns: int) -> None:
         """The whole reply is at the client at `replied_ns`."""
-        self._system.records.replied_ns[number] = replied_ns
+        self._records.replied_ns[number] = replied_ns
         client = self._connection_of[number]
         self._left[client] -= 1
-        delay_ns = replied_ns - self._env.now
+        delay_ns = replied_ns - self._env.now_ns
         if not self._left[client] and self._hang_up:
             call_in(self._env, delay_ns, lambda _: hang_up(self._system, self._connections[client]))
         elif self._left[client] and self._closed_loop:
-            number = self._turns[client].popleft()
             due_ns = replied_ns + self._intended_ns[number]
-            call_in(self._env, due_ns - self._env.now, lambda _: self._send(number, due_ns))
+            call_in(
+                self._env, due_ns - self._env.now_ns, lambda _: self._take_turn(client, due_ns)
+            )
         self._replies += 1
         if self._replies == len(self._connection_of):
             self.done.ring_in(delay_ns)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Generator, Sequence
-from enum import Enum
+from enum import IntEnum
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,12 +30,12 @@ class Scan(Protocol):
         """Enter the tries made so far into the counters."""
 
 
-class State(Enum):
+class State(IntEnum):
     """Task states, as the scheduler tells them apart."""
 
-    RUNNING = "RUNNING"
-    RUNNABLE = "RUNNABLE"
-    SLEEPING = "SLEEPING"
+    RUNNING = 0
+    RUNNABLE = 1
+    SLEEPING = 2
 
 
 class Task:
@@ -68,8 +68,8 @@ class Task:
         self.switch_in_ns = 0
         self.scan: Scan | None = None
         """The loop of empty tries that the thread is in, if it is."""
-        self._since_ns = cpu.env.now
-        self._spent_ns = dict.fromkeys(State, 0)
+        self._since_ns = cpu.env.now_ns
+        self._spent_ns = [0] * len(State)
 
     def enter(self, state: State, since_ns: int) -> None:
         """Change state as of `since_ns`."""
@@ -79,8 +79,8 @@ class Task:
 
     def spent_ns(self) -> dict[State, int]:
         """Time spent in each state up to now."""
-        spent = dict(self._spent_ns)
-        spent[self.state] += self.cpu.env.now - self._since_ns
+        spent = dict(zip(State, self._spent_ns, strict=True))
+        spent[self.state] += self.cpu.env.now_ns - self._since_ns
         return spent
 
     def pay(self) -> Generator[simpy.Event, Any, None]:
@@ -104,14 +104,14 @@ class Task:
 
     def give_up_core(self) -> None:
         """Give up the core and sleep."""
-        self.enter(State.SLEEPING, self.cpu.env.now)
+        self.enter(State.SLEEPING, self.cpu.env.now_ns)
         self.cpu.leave(self.core)
 
     def give_way(self) -> Generator[simpy.Event, Any, None]:
         """Let the others in the core's queue run first."""
         if self.core.queue:
             self.alarm = Alarm(self.cpu.env)
-            self.enter(State.RUNNABLE, self.cpu.env.now)
+            self.enter(State.RUNNABLE, self.cpu.env.now_ns)
             self.core.queue.append(self)
             self.cpu.leave(self.core)
             yield from self.resume()
@@ -119,7 +119,7 @@ class Task:
     def resume(self) -> Generator[simpy.Event, Any, None]:
         """Wait for the core, then take it."""
         yield self.alarm
-        self.enter(State.RUNNING, self.cpu.env.now - self.switch_in_ns)
+        self.enter(State.RUNNING, self.cpu.env.now_ns - self.switch_in_ns)
         self.slice_left_ns = self.cpu.time_slice_ns
 
 
@@ -201,7 +201,7 @@ class Cpu:
         """Make a sleeping task runnable; True if that woke an idle core. Others are left alone."""
         if task.state is not State.SLEEPING:
             return False
-        now = self.env.now
+        now = self.env.now_ns
         self.wakeup_count += 1
         task.enter(State.RUNNABLE, now)
         core = task.core
@@ -224,7 +224,7 @@ class Cpu:
         """The current task gives up the core: the next in the queue runs, or the core idles."""
         if not core.queue:
             core.current = None
-            core.idle_since_ns = self.env.now
+            core.idle_since_ns = self.env.now_ns
             return
         task = core.queue.popleft()
         core.current = task
@@ -255,7 +255,7 @@ class Cpu:
 
         It begins at once, after earlier interrupt work, and holds up whoever runs there.
         """
-        core.interrupt_until_ns = max(self.env.now, core.interrupt_until_ns) + ns
+        core.interrupt_until_ns = max(self.env.now_ns, core.interrupt_until_ns) + ns
         if core.current is not None and core.current.scan is not None:
             core.current.scan.hold_up(ns)
         elif core.current is not None:

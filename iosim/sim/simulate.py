@@ -84,7 +84,7 @@ def simulate(
             gc.enable()
     records = system.records.table(clients.origin_ns)
     if trace is not None:
-        trace.close(records, clients.origin_ns, int(env.now))
+        trace.close(records, clients.origin_ns, int(env.now_ns))
     return Run(
         model=name,
         kernel="simulated",
@@ -107,7 +107,7 @@ def simulate(
         drops=0,
         wait_for_data_ns=system.wait_for_data_ns,
         copy_data_ns=system.copy_data_ns,
-        elapsed_ns=env.now - clients.origin_ns,
+        elapsed_ns=env.now_ns - clients.origin_ns,
         cores=machine.cores,
         wall_s=time.perf_counter() - began_s,
         events=system.load_events(),
@@ -130,13 +130,9 @@ def _load(
 
 def _run(env: Environment, clients: Clients) -> None:
     """Run to the last reply."""
-    try:
-        env.run(until=clients.done)
-    except RuntimeError as error:
-        if env.peek() != float("inf"):
-            raise
+    if not env.run_to(clients.done):
         raise RunFailed(
             f"{clients.unanswered} requests can never be answered: every thread sleeps. A program "
             "that serves a connection to its end before the next starves behind idle ones: "
             "let all connections be active or use another model"
-        ) from error
+        )

@@ -153,29 +153,28 @@ class SocketCalls(Thread):
                 return EAGAIN
             yield from self.sleep_for_data(connection)
         taken = take(system, connection, nbytes)
-        price_ns = system.recv_price_ns(taken)
+        price_ns = system.prices.recv_ns + round(taken * system.prices.copy_ns_per_byte)
         self.debt_ns += price_ns
         system.copy_data_ns += price_ns
-        connection.copied_ns = self.now_ns
+        connection.copied_ns = self.cpu.env.now_ns + self.debt_ns
         return taken
 
     def requests(self, fd: int, nbytes: int) -> Sequence[Request]:
         system = self.system
         connection = system.files[fd]
-        size = system.workload.request_bytes
-        complete, connection.received = divmod(connection.received + nbytes, size)
+        complete, connection.received = divmod(
+            connection.received + nbytes, system.request_bytes
+        )
         noticed_ns = connection.noticed_ns or connection.copied_ns
         connection.noticed_ns = 0
-        found = []
+        records = system.records
         for _ in range(complete):
             number = connection.arriving.popleft()
             connection.answering.append(number)
-            system.records.noticed_ns[number] = noticed_ns
-            system.records.copied_ns[number] = connection.copied_ns
-            found.append(Request(system.service_ns[system.served], system.workload.reply_bytes))
-            system.served += 1
+            records.noticed_ns[number] = noticed_ns
+            records.copied_ns[number] = connection.copied_ns
         self.debt_ns += complete * system.prices.request_ns
-        return found
+        return [next(system.requests) for _ in range(complete)]
 
     def compute(self, ns: int) -> Call[None]:
         self.debt_ns += ns
@@ -187,8 +186,9 @@ class SocketCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["send"] += 1
-        system.transmit(system.files[fd], nbytes, self.cpu.env.now)
-        self.debt_ns += system.send_price_ns(nbytes)
+        system.transmit(system.files[fd], nbytes, self.cpu.env.now_ns)
+        prices = system.prices
+        self.debt_ns += prices.send_ns + round(nbytes * prices.copy_ns_per_byte)
         return nbytes
 
     def wait_writable(self, fd: int) -> Call[None]:

@@ -27,7 +27,7 @@ class Scan:
         self._start = start
         self._slots = len(fds) + 1
         self._period_ns = thread.system.prices.eagain_ns
-        self._begin_ns = thread.cpu.env.now
+        self._begin_ns = thread.cpu.env.now_ns
         self._counted = 0
         self._made = 0
         """Tries that are over and cannot meet news any more."""
@@ -75,7 +75,7 @@ class Scan:
 
     def _made_by_now(self) -> int:
         """How many tries are over; one due at this very instant has not been made."""
-        elapsed_ns = self._thread.cpu.env.now - self._begin_ns
+        elapsed_ns = self._thread.cpu.env.now_ns - self._begin_ns
         return max(self._made, -(-elapsed_ns // self._period_ns))
 
     def _consider(self, fd: int) -> bool:
@@ -108,7 +108,7 @@ class Scan:
         final = self.last if self.hit is None else self.hit
         if final is not None:
             due_ns = self._begin_ns + final * self._period_ns
-            self.alarm.ring_in(due_ns - self._thread.cpu.env.now)
+            self.alarm.ring_in(due_ns - self._thread.cpu.env.now_ns)
 
     def _move_alarm(self) -> None:
         self.alarm = self.alarm.successor()

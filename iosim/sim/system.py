@@ -5,13 +5,14 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable
+from itertools import repeat
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from iosim.costs import Prices
-from iosim.kernel import Call
+from iosim.kernel import Call, Request
 from iosim.machine import Machine
 from iosim.results import RECORD
 from iosim.sim.cpu import Cpu, State, Task
@@ -91,8 +92,9 @@ class System:
         self.machine = machine
         self.workload = workload
         self.records = Records(workload.requests)
-        self.service_ns = schedule.service_ns.tolist()
-        self.served = 0
+        self.request_bytes = workload.request_bytes
+        self.requests = map(Request, schedule.service_ns.tolist(), repeat(workload.reply_bytes))
+        """The k-th request served takes the k-th."""
         self.files: dict[int, Any] = {}
         self.readable: dict[int, File] = {}
         """The descriptors that have something to read, in the order in which they got it."""
@@ -144,14 +146,6 @@ class System:
         for poller in self.pollers.copy() if self.pollers else ():
             woke = poller.notify(file) or woke
         return woke
-
-    def recv_price_ns(self, nbytes: int) -> int:
-        """recv of data that is there."""
-        return round(self.prices.recv_ns + nbytes * self.prices.copy_ns_per_byte)
-
-    def send_price_ns(self, nbytes: int) -> int:
-        """send that the socket takes at once."""
-        return round(self.prices.send_ns + nbytes * self.prices.copy_ns_per_byte)
 
     def start_counting(self) -> None:
         """The load begins: forget what setting up took."""

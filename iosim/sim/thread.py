@@ -33,7 +33,7 @@ class Thread(Task):
     @property
     def now_ns(self) -> int:
         """The thread's own time: the clock, plus the work it has not yet paid for."""
-        now_ns: int = self.cpu.env.now + self.debt_ns
+        now_ns: int = self.cpu.env.now_ns + self.debt_ns
         return now_ns
 
     def sleep_on(self, file: File) -> Wait:
@@ -45,7 +45,7 @@ class Thread(Task):
 
     def sleep_for_data(self, file: File | None = None) -> Wait:
         """Sleep in phase 1, on `file` or on what the caller has arranged."""
-        began_ns = self.cpu.env.now
+        began_ns = self.cpu.env.now_ns
         yield from self.sleep() if file is None else self.sleep_on(file)
         if not self.helper:
-            self.system.wait_for_data_ns += self.cpu.env.now - self.switch_in_ns - began_ns
+            self.system.wait_for_data_ns += self.cpu.env.now_ns - self.switch_in_ns - began_ns

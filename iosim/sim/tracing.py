@@ -57,7 +57,7 @@ class TracedSignals(Signals):
         standard = len(self._queued) == queued
         self._system.trace.signals.append(
             Signal(
-                int(self._system.env.now),
+                int(self._system.env.now_ns),
                 "merged" if standard and was_pending else "sent",
                 SIGIO if standard else signal,
                 value,
@@ -74,7 +74,7 @@ class TracedThread(Thread):
 
     def enter(self, state: State, since_ns: int) -> None:
         super().enter(state, since_ns)
-        self.system.trace.states.append(StateChange(self.name, since_ns, state.value))
+        self.system.trace.states.append(StateChange(self.name, since_ns, state.name))
 
 
 class TracedHelper(TracedThread, Helper):
@@ -160,7 +160,9 @@ def _traced(name: str, call: Callable[..., Call[Any]]) -> Callable[..., Call[Any
         result = yield from call(self, *args, **options)
         made.end_ns, made.result = self.now_ns, _plain(result)
         if name == "recv" and result > 0:
-            begin_ns = made.end_ns - self.system.recv_price_ns(result)
+            prices = self.system.prices
+            price_ns = prices.recv_ns + round(result * prices.copy_ns_per_byte)
+            begin_ns = made.end_ns - price_ns
             trace.copies.append(Copy(self.name, args[0], begin_ns, made.end_ns, result))
         return result
 
