@@ -74,7 +74,7 @@ def models_command(as_json: AsJson = False) -> None:
 
     Example: `iosim models`
     """
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "model": model.name,
             "family": model.family,
@@ -93,7 +93,7 @@ def models_command(as_json: AsJson = False) -> None:
     for heading in ("model", "family", "waiting for data", "copying it", "parameters", "runs here"):
         table.add_column(heading)
     for row in rows:
-        parameters = ", ".join(f"{key}={value}" for key, value in dict(row["parameters"]).items())
+        parameters = ", ".join(f"{key}={value}" for key, value in row["parameters"].items())
         table.add_row(
             *(str(row[key]) for key in ("model", "family", "phase_1", "phase_2")),
             parameters,

@@ -39,9 +39,7 @@ class Prices:
     request_ns: int = _price("framing of one request and the program's own steps", call=False)
     send_ns: int = _price("send, with the receive work that loopback does inside it")
     copy_ns_per_byte: float = _price("copy between kernel and user, each way", call=False)
-    delivery_ns: int = _price(
-        "from the start of a loopback send to data on the socket", call=False
-    )
+    delivery_ns: int = _price("from the start of a loopback send to data on the socket", call=False)
     reply_ns: int = _price("from the start of a loopback send to data at the client", call=False)
     select_ns: int = _price("select that finds one descriptor, without the scan")
     select_fd_ns: float = _price("select: scan of one idle descriptor", call=False)
@@ -149,13 +147,11 @@ class CostProfile(BaseModel):
     def prices(self) -> Prices:
         """The costs as numbers, the runtime's share added to each call."""
         user_ns = self.costs["user_ns"].value
-        values = {
-            name: cost.value + (user_ns if name in CALLS else 0)
-            for name, cost in self.costs.items()
-        }
-        return Prices(
-            **{name: value if name in RATES else round(value) for name, value in values.items()}
-        )
+        values: dict[str, Any] = {}
+        for name, cost in self.costs.items():
+            value = cost.value + (user_ns if name in CALLS else 0)
+            values[name] = value if name in RATES else round(value)
+        return Prices(**values)
 
     def scaled(self, **factors: float) -> CostProfile:
         """A copy with the named costs multiplied, their source marked as assumed."""

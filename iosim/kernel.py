@@ -63,7 +63,7 @@ class Completion(NamedTuple):
 
 
 class FdSet(Protocol):
-    """The descriptors a program watches for input with select(2) or poll(2); it lives in user space."""
+    """Descriptors to watch for input with select(2) or poll(2); kept in user space."""
 
     def add(self, fd: int) -> None: ...
 
@@ -97,7 +97,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def send(self, fd: int, nbytes: int) -> Call[int]:
-        """send(2): returns how many bytes the socket took, EAGAIN if none fit and fd is nonblocking."""
+        """send(2): returns how many bytes the socket took; EAGAIN if none fit a nonblocking one."""
 
     @abstractmethod
     def wait_writable(self, fd: int) -> Call[None]:
@@ -125,7 +125,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def spawn(self, program: Callable[..., Call[None]], *args: Any) -> Call[None]:
-        """pthread_create(3): run `program(kernel, *args)` as a new thread with a kernel of its own."""
+        """pthread_create(3): run `program(kernel, *args)` in a thread, with a kernel of its own."""
 
     @abstractmethod
     def queue(self) -> Any:
@@ -162,7 +162,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def poll(self, fds: FdSet) -> Call[list[int]]:
-        """poll(2) for POLLIN without timeout: the ready descriptors in the order they were added."""
+        """poll(2) for POLLIN without timeout: the ready descriptors in the order of adding."""
 
     @abstractmethod
     def epoll_create(self) -> Call[int]:
@@ -184,7 +184,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def set_async(self, fd: int, signal: int) -> Call[None]:
-        """F_SETOWN, F_SETSIG and O_ASYNC of fcntl(2): send `signal` whenever input becomes possible.
+        """F_SETOWN_EX, F_SETSIG, O_ASYNC of fcntl(2): send `signal` when input becomes possible.
 
         SIGIO is a standard signal: while one is pending, further ones merge into it. A real-time
         signal queues once per event and carries the descriptor; when the queue is full the kernel

@@ -149,7 +149,7 @@ class Run:
         return frame
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write everything to one file (a NumPy .npz archive); an existing one is replaced whole."""
+        """Write everything to one file (NumPy .npz); an existing one is replaced whole."""
         path = Path(path)
         about = asdict(self) | {"format": _FORMAT}
         del about["records"]

@@ -25,7 +25,7 @@ def stream(seed: int, name: str) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The requests of one run, drawn from workload and seed; arrays of int64, one item a request."""
+    """The requests of one run, drawn from workload and seed; an item per request."""
 
     connection: npt.NDArray[np.int64]
     """Index of the connection that carries the request."""
@@ -51,7 +51,8 @@ class Workload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     connections: Annotated[Count, Field(gt=0)] = 64
-    """Connections open throughout the run (see SETTLE_NS in iosim.sim.simulate for the exception)."""
+    """Connections open throughout the run; of a program that does not accept them all at first,
+    each hangs up after its last reply."""
     active: Annotated[Count | float | None, BeforeValidator(_active)] = None
     """How many of the connections carry requests: a count, a share below 1 (or "10%"), or all."""
     arrivals: Literal["poisson", "even", "closed"] = "poisson"
@@ -74,7 +75,7 @@ class Workload(BaseModel):
     def of(cls, **values: object) -> Self:
         """A workload from values as users write them; raises IosimError with every mistake."""
         try:
-            return cls(**values)  # type: ignore[arg-type]
+            return cls(**values)
         except ValidationError as error:
             raise IosimError(explain(error)) from None
 

@@ -1,6 +1,6 @@
 """The real kernel: the same programs on real sockets of this host."""
 
-from iosim.host.thishost import facts, why_not
 from iosim.host.run import run_real
+from iosim.host.thishost import facts, why_not
 
 __all__ = ["facts", "run_real", "why_not"]

@@ -16,7 +16,6 @@ import cloudpickle
 
 from iosim.errors import IosimError, RunFailed
 
-
 _START = """\
 import signal
 signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

@@ -23,7 +23,7 @@ def serve_ready(kernel: Kernel, listener: int, watched: FdSet, ready: list[int])
 
 @dataclass(frozen=True)
 class Select(Model):
-    """select(2): copies bitmaps and scans every descriptor up to the highest, at most FD_SETSIZE."""
+    """select(2): copies bitmaps and scans every descriptor up to the highest, below FD_SETSIZE."""
 
     family = "multiplexing"
     phase_1 = "asleep in select"

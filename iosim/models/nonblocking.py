@@ -25,7 +25,7 @@ def take(kernel: Kernel, connections: list[int], position: int, result: int) -> 
 def rescan(kernel: Kernel, connections: list[int], listener: int) -> Call[list[int]]:
     """Try every descriptor once and act on all news; returns the connections just accepted."""
     position = 0
-    accepted = []
+    accepted: list[int] = []
     while True:
         position, result = yield from kernel.try_each(connections, listener, position)
         if result == EAGAIN:

@@ -1,4 +1,4 @@
-"""Signal-driven I/O: the kernel signals that data is there; the program runs or pauses until then."""
+"""Signal-driven I/O: the kernel signals that data is there; until then the program is free."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from iosim.models.nonblocking import rescan
 
 @dataclass(frozen=True)
 class Sigio(Model):
-    """SIGIO for every socket: pending ones merge and name no socket, so each means a full rescan."""
+    """SIGIO for every socket: pending ones merge and name no socket, so each means a rescan."""
 
     family = "signal-driven"
     phase_1 = "free until SIGIO, then rescans"

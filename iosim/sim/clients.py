@@ -139,9 +139,7 @@ class Clients:
             call_in(self._env, delay_ns, lambda _: hang_up(self._system, self._connections[client]))
         elif self._left[client] and self._closed_loop:
             due_ns = replied_ns + self._intended_ns[number]
-            call_in(
-                self._env, due_ns - self._env.now_ns, lambda _: self._take_turn(client, due_ns)
-            )
+            call_in(self._env, due_ns - self._env.now_ns, lambda _: self._take_turn(client, due_ns))
         self._replies += 1
         if self._replies == len(self._connection_of):
             self.done.ring_in(delay_ns)

@@ -148,7 +148,7 @@ class WakeUps:
         self._uniform: list[float] = []
 
     def draw(self, idle_ns: int) -> tuple[int, int, int]:
-        """(latency, processor time, its cold part) in ns: a random quantile, linear in idle time."""
+        """(latency, processor time, its cold part), ns: a random quantile, linear in idle time."""
         if not self._uniform:
             self._uniform = self._generator.random(self._BLOCK).tolist()
         u = self._uniform.pop()

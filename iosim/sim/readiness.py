@@ -106,7 +106,7 @@ class EpollInstance(File):
         A level-triggered descriptor stays on the list until a look finds it unreadable; an
         edge-triggered one leaves it when reported (epoll(7)).
         """
-        found = []
+        found: list[int] = []
         for _ in range(len(self.ready)):
             if len(found) == max_events:
                 break
@@ -207,7 +207,7 @@ class ReadinessCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["epoll_wait"] += 1
-        epoll = system.files[epfd]
+        epoll: EpollInstance = system.files[epfd]
         while not (ready := epoll.harvest(max_events)):
             epoll.waiting.append(self)
             yield from self.sleep_for_data()

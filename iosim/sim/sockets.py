@@ -162,9 +162,7 @@ class SocketCalls(Thread):
     def requests(self, fd: int, nbytes: int) -> Sequence[Request]:
         system = self.system
         connection = system.files[fd]
-        complete, connection.received = divmod(
-            connection.received + nbytes, system.request_bytes
-        )
+        complete, connection.received = divmod(connection.received + nbytes, system.request_bytes)
         noticed_ns = connection.noticed_ns or connection.copied_ns
         connection.noticed_ns = 0
         records = system.records

@@ -24,7 +24,7 @@ AnyFile = TypeVar("AnyFile", bound="File")
 
 
 class Watcher(Protocol):
-    """Somebody who is told when a descriptor has become readable; True if that woke an idle core."""
+    """Told when a descriptor has become readable; True if that woke an idle core."""
 
     def notify(self, file: File) -> bool: ...
 
