@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from iosim.costs import CostProfile
 from iosim.errors import IosimError
+from iosim.files import replacing
 from iosim.host import run_real, why_not
 from iosim.models import MODELS, Model, get
 from iosim.results import Run
@@ -117,9 +117,8 @@ class Comparison:
             for runs in (cell.simulated_runs, cell.real_runs):
                 for number, run in enumerate(runs):
                     run.save(folder / f"{cell.model}-{run.kernel}-{number}.npz")
-        temporary = folder / f".comparison.json.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(self.as_dict(), indent=2) + "\n")
-        os.replace(temporary, folder / "comparison.json")
+        with replacing(folder / "comparison.json") as temporary:
+            temporary.write_text(json.dumps(self.as_dict(), indent=2) + "\n")
 
 
 def figures(run: Run) -> dict[str, float]:

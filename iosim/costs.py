@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from iosim.errors import IosimError
+from iosim.files import replacing
 from iosim.workload import explain
 
 SCHEMA = 1
@@ -168,15 +169,9 @@ class CostProfile(BaseModel):
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the profile as JSON; an existing file is replaced whole."""
         path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
+        with replacing(path) as temporary:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_text(json.dumps(self.model_dump(), indent=2) + "\n")
-            os.replace(temporary, path)
-        except OSError as error:
-            raise IosimError(
-                f"cannot write {path}: {error.strerror}; choose a place you may write to"
-            ) from None
         return path
 
     @classmethod

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iosim.errors import IosimError
+from iosim.files import replacing
 from iosim.units import format_bytes, format_rate, format_time
 
 if TYPE_CHECKING:
@@ -92,14 +93,9 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
             f"cannot draw a figure as {path.name}: let its name end in "
             f"{', '.join('.' + ending for ending in sorted(known))}"
         )
-    try:
-        # No date, so that equal figures are equal files.
-        with style():
-            figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-    except OSError as error:
-        raise IosimError(
-            f"cannot write {path}: {error.strerror}; choose a place you may write to"
-        ) from None
+    # No date, so that equal figures are equal files.
+    with style(), replacing(path) as temporary:
+        figure.savefig(temporary, metadata={"Date": None} if path.suffix == ".svg" else None)
     return path
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from iosim.errors import IosimError
+from iosim.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,20 +151,11 @@ class Run:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write everything to one file (NumPy .npz); an existing one is replaced whole."""
-        path = Path(path)
         about = asdict(self) | {"format": _FORMAT}
         del about["records"]
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez_compressed(file, records=self.records, about=np.array(json.dumps(about)))
-            os.replace(temporary, path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise IosimError(
-                f"cannot write {path}: {error.strerror}; choose a place you may write to"
-            ) from None
-        return path
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, records=self.records, about=np.array(json.dumps(about)))
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Run:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from iosim.errors import IosimError
+from iosim.files import replacing
 from iosim.kernel import EAGAIN
 from iosim.results import RECORD
 
@@ -165,14 +166,10 @@ class Trace:
         """Write Chrome trace JSON, which ui.perfetto.dev opens; gzipped if the name ends in .gz."""
         path = Path(path)
         text = json.dumps({"traceEvents": _chrome(self), "displayTimeUnit": "ns"})
-        try:
-            path.write_bytes(
+        with replacing(path) as temporary:
+            temporary.write_bytes(
                 gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode()
             )
-        except OSError as error:
-            raise IosimError(
-                f"cannot write {path}: {error.strerror}; choose a place you may write to"
-            ) from None
         return path
 
 

@@ -28,7 +28,6 @@ RLIMIT_SIGPENDING = 11
 
 def start(threads: int, connections: int) -> tuple[Aio, list[tuple[socket.socket, socket.socket]]]:
     """An `Aio` with `threads` helpers, and connections as (client, server)."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [SIGNAL])
     aio = Aio()
     aio.init(threads)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -135,6 +134,13 @@ def full_signal_queue_loses_the_read() -> None:
     ],
 )
 def test_aio(scenario: Callable[[], None]) -> None:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=context) as process:
+    # Blocked before anything is imported: a thread that a library starts (OpenBLAS does) would
+    # otherwise take the signal, whose default action ends the process, signal(7).
+    process = ProcessPoolExecutor(
+        max_workers=1,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=signal.pthread_sigmask,
+        initargs=(signal.SIG_BLOCK, [SIGNAL]),
+    )
+    with process:
         process.submit(scenario).result()

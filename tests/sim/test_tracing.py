@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from round_costs import round_costs
 
-from iosim.costs import ABOUT, Cost, CostProfile, WakeUp
 from iosim.errors import IosimError
 from iosim.kernel import EAGAIN, SIGIO, SIGRTMIN
 from iosim.machine import Machine, Nic
@@ -17,23 +17,6 @@ from iosim.models import MODELS
 from iosim.sim import simulate
 from iosim.trace import RING, Trace
 from iosim.workload import Workload
-
-
-def round_costs() -> CostProfile:
-    """Every call or switch 100 ns, a wake-up 1000 ns, 1 ns a byte; the network only copies."""
-    values = {
-        name: 100
-        for name in ABOUT
-        if name.endswith("_ns") and name not in ("user_ns", "request_ns", "delivery_ns", "reply_ns")
-    }
-    values |= {"copy_ns_per_byte": 1, "select_fd_ns": 0, "poll_fd_ns": 0, "scan_sleep_fd_ns": 0}
-    return CostProfile(
-        name="round",
-        runtime="native",
-        costs={name: Cost(value=values.get(name, 0), source="assumed") for name in ABOUT},
-        wakeup=[WakeUp(idle_ns=0, latency_ns=[1000.0], cpu_ns=0)],
-        wakeup_source="assumed",
-    )
 
 
 ONE_REQUEST = Workload(
