@@ -35,6 +35,14 @@ class Schedule:
     service_ns: npt.NDArray[np.int64]
     """Computing that the k-th request served will need."""
 
+    def following(self) -> npt.NDArray[np.int64]:
+        """Number of the next request on the same connection, by request; -1 after the last."""
+        order = np.argsort(self.connection, kind="stable")
+        same = self.connection[order[1:]] == self.connection[order[:-1]]
+        following = np.full(len(order), -1)
+        following[order[:-1][same]] = order[1:][same]
+        return following
+
 
 def _active(value: object) -> object:
     if isinstance(value, str) and value.endswith("%"):

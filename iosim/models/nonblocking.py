@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from iosim.kernel import EAGAIN, Call, Kernel
+from iosim.kernel import EAGAIN, READ_BYTES, Call, Kernel
 from iosim.models.base import Model, answer
 
 
@@ -16,7 +16,8 @@ def take(kernel: Kernel, connections: list[int], position: int, result: int) -> 
     fd = connections[position]
     if result:
         yield from answer(kernel, fd, result)
-        return position + 1
+        # A full buffer may have left data behind, which no signal will report again.
+        return position if result == READ_BYTES else position + 1
     yield from kernel.close(fd)
     del connections[position]
     return position

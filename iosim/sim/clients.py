@@ -43,7 +43,10 @@ class Clients:
         self._replies = 0
         self.origin_ns = 0
         self.done = Alarm(self._env)
-        self._connections = [Connection(client) for client in range(workload.connections)]
+        first = dict.fromkeys(range(workload.connections), 0)
+        for number in range(len(self._connection_of) - 1, -1, -1):
+            first[self._connection_of[number]] = number
+        self._connections = [Connection(client, number) for client, number in first.items()]
         for connection in self._connections:
             connect(system, listener, connection)
         system.transmit = self._transmit
@@ -112,13 +115,13 @@ class Clients:
         """The request is on its socket; True if that woke an idle core."""
         self._records.ready_ns[number] = now_ns
         connection = self._connections[self._connection_of[number]]
-        return deliver(self._system, connection, number, self._request_bytes)
+        return deliver(self._system, connection, self._request_bytes)
 
     def _transmit(self, connection: Connection, nbytes: int, now_ns: int) -> None:
         """The program hands `nbytes` of replies to a socket."""
         records, reply_bytes = self._records, self._reply_bytes
         while nbytes:
-            number = connection.answering[0]
+            number = connection.answering
             if not connection.sent:
                 records.done_ns[number] = now_ns
             part = min(nbytes, reply_bytes - connection.sent)
@@ -126,7 +129,7 @@ class Clients:
             connection.sent += part
             if connection.sent == reply_bytes:
                 connection.sent = 0
-                connection.answering.popleft()
+                connection.answering = self._system.following[number]
                 self._replied(number, now_ns + self._way_out_ns)
 
     def _replied(self, number: int, replied_ns: int) -> None:

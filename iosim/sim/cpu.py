@@ -87,9 +87,10 @@ class Task:
         """Hold the core for what the thread owes."""
         debt_ns, self.debt_ns = self.debt_ns, 0
         if debt_ns < self.slice_left_ns:
+            self.slice_left_ns -= debt_ns
             if debt_ns:
-                self.slice_left_ns -= debt_ns
-                yield Pause(self.cpu.env, debt_ns)
+                if not self.cpu.env.jump(debt_ns):
+                    yield Pause(self.cpu.env, debt_ns)
                 if self.core.stolen_ns:
                     yield from self.cpu.make_up(self.core)
         else:

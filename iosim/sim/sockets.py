@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 from iosim.kernel import EAGAIN, READ_BYTES, Call, Request
 from iosim.sim.system import File, System
 from iosim.sim.thread import Thread
-
-_NOBODY: deque[int] = deque()
 
 
 class Connection(File):
@@ -17,17 +16,17 @@ class Connection(File):
 
     __slots__ = (
         "answering",
-        "arriving",
         "buffered",
         "client",
         "copied_ns",
         "hung_up",
+        "reading",
         "received",
         "sent",
         "stalled",
     )
 
-    def __init__(self, client: int) -> None:
+    def __init__(self, client: int, first: int) -> None:
         super().__init__()
         self.client = client
         """Index of the connection in the workload."""
@@ -40,10 +39,12 @@ class Connection(File):
         self.sent = 0
         """Bytes of an incomplete reply that the program has sent."""
         self.copied_ns = 0
-        self.arriving = _NOBODY
-        """Numbers of the requests not yet complete in the program's memory, oldest first."""
-        self.answering = _NOBODY
-        """Numbers of the requests whose reply is not yet sent, oldest first."""
+        self.reading = first
+        """Number of the first request not yet complete in the program's memory; the ones after it
+        on this connection are found through `System.following`, so that idle connections need no
+        queues."""
+        self.answering = first
+        """Number of the first request whose reply is not yet sent."""
 
     @property
     def readable(self) -> bool:
@@ -64,11 +65,8 @@ class Listener(File):
         return bool(self.backlog)
 
 
-def deliver(system: System, connection: Connection, number: int, nbytes: int) -> bool:
-    """Put request `number` on its socket; True if that woke an idle core."""
-    if connection.arriving is _NOBODY:
-        connection.arriving, connection.answering = deque(), deque()
-    connection.arriving.append(number)
+def deliver(system: System, connection: Connection, nbytes: int) -> bool:
+    """Put the bytes of a request on its socket; True if that woke an idle core."""
     room = system.machine.receive_buffer_bytes - connection.buffered
     fits = min(nbytes, room) if not connection.stalled else 0
     connection.stalled += nbytes - fits
@@ -84,6 +82,7 @@ def take(system: System, connection: Connection, nbytes: int) -> int:
         moved = min(connection.stalled, system.machine.receive_buffer_bytes - connection.buffered)
         connection.stalled -= moved
         connection.buffered += moved
+        system.became_readable(connection)
     if not connection.readable:
         system.readable.pop(connection.fd, None)
     return taken
@@ -163,16 +162,17 @@ class SocketCalls(Thread):
         system = self.system
         connection = system.files[fd]
         complete, connection.received = divmod(connection.received + nbytes, system.request_bytes)
-        noticed_ns = connection.noticed_ns or connection.copied_ns
-        connection.noticed_ns = 0
+        noticed_ns, connection.noticed_ns = connection.noticed_ns, 0
         records = system.records
         for _ in range(complete):
-            number = connection.arriving.popleft()
-            connection.answering.append(number)
-            records.noticed_ns[number] = noticed_ns
+            number = connection.reading
+            connection.reading = system.following[number]
+            # What came after the report was brought to notice by the read itself.
+            reported = noticed_ns >= records.ready_ns[number]
+            records.noticed_ns[number] = noticed_ns if reported else connection.copied_ns
             records.copied_ns[number] = connection.copied_ns
         self.debt_ns += complete * system.prices.request_ns
-        return [next(system.requests) for _ in range(complete)]
+        return list(islice(system.requests, complete))
 
     def compute(self, ns: int) -> Call[None]:
         self.debt_ns += ns

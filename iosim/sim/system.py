@@ -93,6 +93,8 @@ class System:
         self.workload = workload
         self.records = Records(workload.requests)
         self.request_bytes = workload.request_bytes
+        self.following = schedule.following().tolist()
+        """Number of the next request on the same connection, by request number."""
         self.requests = map(Request, schedule.service_ns.tolist(), repeat(workload.reply_bytes))
         """The k-th request served takes the k-th."""
         self.files: dict[int, Any] = {}
