@@ -152,6 +152,11 @@ class CostProfile(BaseModel):
         for name, cost in self.costs.items():
             value = cost.value + (user_ns if name in CALLS else 0)
             values[name] = value if name in RATES else round(value)
+        if not values["eagain_ns"]:
+            raise IosimError(
+                f"cost profile {self.name!r}: eagain_ns must be at least 1 ns, or a program that "
+                "polls would never let time pass"
+            )
         return Prices(**values)
 
     def scaled(self, **factors: float) -> CostProfile:

@@ -161,14 +161,24 @@ class Run:
     def load(cls, path: str | os.PathLike[str]) -> Run:
         """Read what `save` wrote; raises IosimError for anything else."""
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            # Opened here, since np.load forgets to close a damaged file.
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 records = archive["records"]
                 about = json.loads(str(archive["about"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            version = about.pop("format")
+            if version == _FORMAT and records.dtype == RECORD:
+                about["tasks"] = tuple(TaskTimes(**task) for task in about["tasks"])
+                return cls(records=records, **about)
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            EOFError,
+            zipfile.BadZipFile,
+        ) as error:
             raise IosimError(f"{path} is not a saved run ({error}); save one with --out") from None
-        if (version := about.pop("format", None)) != _FORMAT:
-            raise IosimError(
-                f"{path} has run format {version}, this iosim reads {_FORMAT}: make the run again"
-            )
-        about["tasks"] = tuple(TaskTimes(**task) for task in about["tasks"])
-        return cls(records=records, **about)
+        raise IosimError(
+            f"{path} has run format {version}, this iosim reads {_FORMAT}: make the run again"
+        )

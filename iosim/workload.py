@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from iosim.errors import IosimError
-from iosim.units import Bytes, Count, Nanoseconds, PerSecond
+from iosim.units import Bytes, Count, Nanoseconds, PerSecond, parse_count
 
 STREAMS = ("arrivals", "connections", "service", "wakeups")
 """The random streams of a run; each has a generator of its own, so that changing how much one of
@@ -19,6 +19,8 @@ them is used leaves the others as they were (common random numbers)."""
 
 def stream(seed: int, name: str) -> np.random.Generator:
     """The generator of one of the `STREAMS` of a run with this seed."""
+    if seed < 0:
+        raise IosimError(f"seed {seed}: a seed must not be negative")
     key = (STREAMS.index(name),)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
@@ -45,12 +47,20 @@ class Schedule:
 
 
 def _active(value: object) -> object:
-    if isinstance(value, str) and value.endswith("%"):
+    """A count, a share below 1, or None for all, from what people write."""
+    if not isinstance(value, str):
+        return value
+    refusal = f"{value!r} is neither a count nor a share of all: write 100 or 10%"
+    try:
+        return parse_count(value)
+    except IosimError:
         try:
-            return float(value[:-1]) / 100
+            share = float(value[:-1]) / 100 if value.endswith("%") else float(value)
         except ValueError:
-            raise ValueError(f"{value!r} is not a share: write it as '10%'") from None
-    return value
+            raise ValueError(refusal) from None
+    if not 0 < share <= 1:
+        raise ValueError(refusal)
+    return None if share == 1 else share
 
 
 class Workload(BaseModel):

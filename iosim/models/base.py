@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
 
+from iosim.errors import IosimError
 from iosim.kernel import EAGAIN, Call, Kernel
 
 
@@ -21,6 +22,21 @@ class Model(ABC):
     """What the program does while data is copied from kernel to user."""
     needs: ClassVar[str | None] = None
     """The host facility a real run cannot do without: "io_uring", "aio" or None."""
+
+    def __post_init__(self) -> None:
+        """Refuse parameters of the wrong kind: counts start at 1, times at 0."""
+        hints = get_type_hints(type(self))
+        for field in fields(self):
+            value, hint = getattr(self, field.name), hints[field.name]
+            if get_origin(hint) is Literal:
+                rule = f"one of {', '.join(map(str, get_args(hint)))}"
+                good = value in get_args(hint)
+            else:
+                least = 0 if field.name.endswith("_ns") else 1
+                rule = f"a whole number from {least} on"
+                good = type(value) is int and value >= least
+            if not good:
+                raise IosimError(f"{type(self).__name__}: {field.name} = {value!r} must be {rule}")
 
     @property
     @abstractmethod

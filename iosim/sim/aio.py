@@ -40,6 +40,10 @@ class Helper(Thread):
                 # next read on this descriptor before the helper looks for more.
                 yield from self.give_way()
                 following = pool.busy.pop(fd)
+                if following is not None and pool.reads:
+                    # Reads that have waited longer come first.
+                    pool.reads.append((fd, *following))
+                    following = None
 
     def read(self, file: Any, nbytes: int) -> Call[int]:
         """Sleep until there is data, and take it."""

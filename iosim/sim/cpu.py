@@ -54,6 +54,7 @@ class Task:
         "slice_left_ns",
         "state",
         "switch_in_ns",
+        "waiting_since_ns",
     )
 
     def __init__(self, cpu: Cpu, name: str, helper: bool = False) -> None:
@@ -68,6 +69,8 @@ class Task:
         self.switch_in_ns = 0
         self.scan: Scan | None = None
         """The loop of empty tries that the thread is in, if it is."""
+        self.waiting_since_ns: int | None = None
+        """Since when the thread sleeps in phase 1, if it does."""
         self._since_ns = cpu.env.now_ns
         self._spent_ns = [0] * len(State)
 

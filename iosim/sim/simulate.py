@@ -78,7 +78,7 @@ def simulate(
     try:
         env.process(_load(system, clients, listener))
         _run(env, clients)
-        system.count_tries()
+        system.catch_up()
     finally:
         if collecting:
             gc.enable()

@@ -151,18 +151,22 @@ class System:
 
     def start_counting(self) -> None:
         """The load begins: forget what setting up took."""
-        self.count_tries()
+        self.catch_up()
         self.syscalls.clear()
         self.empty_polls = self.wait_for_data_ns = self.copy_data_ns = 0
         self.cpu.wakeup_count = self.cpu.switch_count = 0
         self._before_load = [task.spent_ns() for task in self.tasks]
         self._events_before_load = events_made(self.env)
 
-    def count_tries(self) -> None:
-        """Bring the counters up to date with the scans under way."""
+    def catch_up(self) -> None:
+        """Bring the counters up to date with the scans and the sleeps under way."""
+        now_ns = self.env.now_ns
         for task in self.tasks:
             if task.scan is not None:
                 task.scan.count()
+            if task.waiting_since_ns is not None and not task.helper:
+                self.wait_for_data_ns += now_ns - task.waiting_since_ns
+                task.waiting_since_ns = now_ns
 
     def load_events(self) -> int:
         """Events since the load began."""
