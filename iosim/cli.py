@@ -38,7 +38,7 @@ app = typer.Typer(
 )
 
 T = TypeVar("T")
-_WIDTH = 132
+_WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="One of `iosim models`.")]
@@ -420,7 +420,7 @@ def _print_comparison(result: Comparison, folder: Path) -> None:
     }
     for name in FIGURES:
         table.add_column(formats[name][0], justify="right", no_wrap=True)
-    table.add_column("verdict")
+    table.add_column("verdict", no_wrap=True)
     for cell in result.cells:
         table.add_row(
             cell.model,
@@ -468,7 +468,3 @@ def _progress(what: str) -> Iterator[Callable[[float, str], None]]:
             progress.update(task, completed=share, next=following, refresh=True)
 
         yield advance
-
-
-if __name__ == "__main__":
-    main()

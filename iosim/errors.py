@@ -16,6 +16,14 @@ class HostRefused(IosimError):
     exit_code = 3
 
 
+STARVED = (
+    "a program with a thread for each connection, but fewer threads (blocking-serial, "
+    "blocking-pool, aio), starves behind idle connections: give it more with --param threads=..., "
+    "let all connections be active, or use another model"
+)
+"""The usual reason why requests stay without an answer."""
+
+
 class RunFailed(IosimError):
     """A run started but could not be finished (the program raised, replies stayed out)."""
 

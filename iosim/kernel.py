@@ -29,7 +29,6 @@ EAGAIN = -errno.EAGAIN
 """The call would have had to wait (errno(3), value negated as in the system-call interface)."""
 
 EPOLLIN = 0x001
-EPOLLEXCLUSIVE = 1 << 28
 EPOLLONESHOT = 1 << 30
 EPOLLET = 1 << 31
 EPOLL_CTL_ADD = 1

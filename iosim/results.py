@@ -84,7 +84,8 @@ class Run:
     wait_for_data_ns: int
     """Time the program's threads were asleep inside calls that wait for data (phase 1)."""
     copy_data_ns: int
-    """Time the program's threads were inside calls that copy received data (phase 2)."""
+    """Time the program's threads were inside calls that copy received data (phase 2). In a real
+    run a recv that slept also counts the processor time of its own waking up here."""
     elapsed_ns: int
     """From the start of the load to the last reply."""
     cores: int

@@ -10,6 +10,7 @@ import platformdirs
 
 from iosim.calibrate.quick import Progress, quick
 from iosim.costs import ABOUT, SCHEMA, CostProfile
+from iosim.errors import IosimError
 from iosim.host import facts
 
 
@@ -37,11 +38,12 @@ def profile_for(name: str | None) -> CostProfile:
 
     The best is this host's own if it has been calibrated, else the shipped Python profile.
     """
-    if name is None or name == "host":
-        own = host_profile()
-        if own is not None:
-            return own
-        return CostProfile.shipped("python")
+    if name is None:
+        return host_profile() or CostProfile.shipped("python")
+    if name == "host":
+        if (own := host_profile()) is None:
+            raise IosimError("this host has no cost profile yet: run `iosim calibrate` first")
+        return own
     if name.endswith(".json"):
         return CostProfile.load(name)
     return CostProfile.shipped(name)

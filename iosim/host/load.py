@@ -17,7 +17,7 @@ import time
 from collections import deque
 from time import monotonic_ns
 
-from iosim.errors import HostRefused, RunFailed
+from iosim.errors import STARVED, HostRefused, RunFailed
 from iosim.host.child import attach
 from iosim.host.server import raise_file_limit
 
@@ -169,8 +169,7 @@ class Load:
             if not ready and monotonic_ns() - last_news_ns > patience_s * 1e9:
                 raise RunFailed(
                     f"{unanswered} of {requests} requests were not answered within "
-                    f"{patience_s:.0f} s; a program that serves a connection to its end before the "
-                    "next starves behind idle ones: let all connections be active"
+                    f"{patience_s:.0f} s; {STARVED}"
                 )
         return {
             "intended_ns": due_ns,

@@ -164,7 +164,7 @@ def _task_times(before: Snapshot, after: Snapshot) -> tuple[tuple[TaskTimes, ...
     readiness calls and of calls that wait for other things than data, it was blocked in recv; the
     rest of its time in recv was copying.
     """
-    nothing = Task("", before.at_ns, 0, 0, 0, 0, 0, 0, 0, False)
+    nothing = Task("", before.at_ns, 0, 0, 0, 0, 0, 0, 0, 0, False)
     tasks = []
     wait_ns = copy_ns = 0
     for tid, task in after.tasks.items():
@@ -175,9 +175,10 @@ def _task_times(before: Snapshot, after: Snapshot) -> tuple[tuple[TaskTimes, ...
         sleeping_ns = max(0, blocked_ns - runnable_ns)
         tasks.append(TaskTimes(task.name, running_ns, runnable_ns, sleeping_ns, task.helper))
         in_recv_ns = task.in_recv_ns - earlier.in_recv_ns
+        could_wait_ns = in_recv_ns - (task.in_copy_ns - earlier.in_copy_ns)
         in_readiness_ns = min(task.in_readiness_ns - earlier.in_readiness_ns, blocked_ns)
         in_free_ns = task.in_free_ns - earlier.in_free_ns
-        waiting_in_recv_ns = min(in_recv_ns, max(0, blocked_ns - in_readiness_ns - in_free_ns))
+        waiting_in_recv_ns = min(could_wait_ns, max(0, blocked_ns - in_readiness_ns - in_free_ns))
         wait_ns += waiting_in_recv_ns + in_readiness_ns
         copy_ns += in_recv_ns - waiting_in_recv_ns
     # The C library's helper threads come and go: what ended ones ran is known in sum only.

@@ -40,6 +40,7 @@ class Task:
     switches: int
     wakeups: int
     in_recv_ns: int
+    in_copy_ns: int
     in_readiness_ns: int
     in_free_ns: int
     helper: bool
@@ -110,7 +111,9 @@ def count(tid: int, thread: Thread | None) -> Task:
         voluntary, involuntary = (int(line.split()[1]) for line in file if "ctxt_switches" in line)
     switches = voluntary + involuntary
     if thread is None:
-        return Task("helper", now_ns, running_ns, runnable_ns, switches, voluntary, 0, 0, 0, True)
+        return Task(
+            "helper", now_ns, running_ns, runnable_ns, switches, voluntary, 0, 0, 0, 0, True
+        )
 
     def inside(total_ns: int, since_ns: int) -> int:
         return total_ns + (now_ns - since_ns if since_ns else 0)
@@ -123,6 +126,7 @@ def count(tid: int, thread: Thread | None) -> Task:
         switches,
         voluntary,
         inside(thread.in_recv_ns, thread.recv_since_ns),
+        thread.in_copy_ns,
         inside(thread.in_readiness_ns, thread.readiness_since_ns),
         inside(thread.in_free_ns, thread.free_since_ns),
         False,

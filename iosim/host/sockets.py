@@ -19,6 +19,7 @@ class SocketCalls(Thread):
             self.server.listener.setblocking(False)
         else:
             self.server.connections[fd].socket.setblocking(False)
+            self.server.connections[fd].nonblocking = True
         return
         yield
 
@@ -33,9 +34,11 @@ class SocketCalls(Thread):
             return EAGAIN
         self.in_free_ns += monotonic_ns() - began_ns
         self.free_since_ns = 0
+        fd = self.server.adopt(sock, peer[1])
         if nonblocking:
             sock.setblocking(False)
-        return self.server.adopt(sock, peer[1])
+            self.server.connections[fd].nonblocking = True
+        return fd
         yield
 
     def recv(self, fd: int, nbytes: int = READ_BYTES) -> Call[int]:
@@ -50,6 +53,8 @@ class SocketCalls(Thread):
             return EAGAIN
         connection.copied_ns = now_ns = monotonic_ns()
         self.in_recv_ns += now_ns - began_ns
+        if connection.nonblocking:
+            self.in_copy_ns += now_ns - began_ns
         self.recv_since_ns = 0
         return received
         yield

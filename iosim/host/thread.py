@@ -21,6 +21,7 @@ class Connection:
         "copied_at_ns",
         "copied_ns",
         "done_at_ns",
+        "nonblocking",
         "noticed_at_ns",
         "noticed_ns",
         "peer_port",
@@ -36,6 +37,7 @@ class Connection:
         self.peer_port = peer_port
         self.recv_into = sock.recv_into
         self.send = sock.send
+        self.nonblocking = False
         self.received = 0
         """Bytes of an incomplete request that the program has read."""
         self.sent = 0
@@ -95,6 +97,8 @@ class Thread:
         self.buffer = bytearray(READ_BYTES)
         self.in_recv_ns = 0
         """Time inside recv calls that returned something."""
+        self.in_copy_ns = 0
+        """The part of it that cannot have waited: recv on nonblocking sockets."""
         self.in_readiness_ns = 0
         """Time inside select, poll and epoll_wait."""
         self.in_free_ns = 0

@@ -11,6 +11,7 @@ from iosim.kernel import (
     EPOLL_CTL_DEL,
     EPOLLET,
     EPOLLIN,
+    EPOLLONESHOT,
     FD_SETSIZE,
     Call,
     FdSet,
@@ -64,15 +65,19 @@ class Sleeper:
 class Watch:
     """One descriptor on an epoll interest list."""
 
-    __slots__ = ("edge", "epoll", "file", "listed")
+    __slots__ = ("armed", "edge", "epoll", "file", "listed", "oneshot")
 
     def __init__(self, epoll: EpollInstance, file: File, events: int) -> None:
         self.epoll = epoll
         self.file = file
         self.edge = bool(events & EPOLLET)
+        self.oneshot = bool(events & EPOLLONESHOT)
+        self.armed = True
         self.listed = False
 
     def notify(self, file: File) -> bool:
+        if not self.armed:
+            return False
         if not self.listed:
             self.listed = True
             self.epoll.ready.append(self)
@@ -104,7 +109,8 @@ class EpollInstance(File):
         """Take at most `max_events` from the ready list; level-triggered ones rejoin its tail.
 
         A level-triggered descriptor stays on the list until a look finds it unreadable; an
-        edge-triggered one leaves it when reported (epoll(7)).
+        edge-triggered one leaves it when reported, and a one-shot one is silent from then on until
+        EPOLL_CTL_MOD arms it again (epoll(7), epoll_ctl(2)).
         """
         found: list[int] = []
         for _ in range(len(self.ready)):
@@ -114,7 +120,8 @@ class EpollInstance(File):
             watch.listed = False
             if watch.file.readable:
                 found.append(watch.file.fd)
-                if not watch.edge:
+                watch.armed = not watch.oneshot
+                if watch.armed and not watch.edge:
                     watch.listed = True
                     self.ready.append(watch)
         return found
@@ -209,6 +216,10 @@ class ReadinessCalls(Thread):
         system.syscalls["epoll_wait"] += 1
         epoll: EpollInstance = system.files[epfd]
         while not (ready := epoll.harvest(max_events)):
+            # Woken in vain, the thread owes for the wake-up before it can sleep again.
+            if self.debt_ns:
+                yield from self.pay()
+                continue
             epoll.waiting.append(self)
             yield from self.sleep_for_data()
         prices = system.prices

@@ -62,6 +62,9 @@ class SignalCalls(Thread):
         # The program chose to pause; with other work it would have gone on: not phase 1.
         signals = self.system.signals
         while (taken := signals.take(wanted)) is None:
+            if self.debt_ns:
+                yield from self.pay()
+                continue
             signals.wait(self, wanted)
             yield from self.sleep()
         return taken

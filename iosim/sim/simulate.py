@@ -10,7 +10,7 @@ from typing import Any
 import simpy
 
 from iosim.costs import CostProfile
-from iosim.errors import RunFailed
+from iosim.errors import STARVED, RunFailed
 from iosim.kernel import Program
 from iosim.machine import Machine
 from iosim.models import Model, get, resolve
@@ -132,7 +132,5 @@ def _run(env: Environment, clients: Clients) -> None:
     """Run to the last reply."""
     if not env.run_to(clients.done):
         raise RunFailed(
-            f"{clients.unanswered} requests can never be answered: every thread sleeps. A program "
-            "that serves a connection to its end before the next starves behind idle ones: "
-            "let all connections be active or use another model"
+            f"{clients.unanswered} requests can never be answered: every thread sleeps; {STARVED}"
         )

@@ -130,6 +130,9 @@ class SocketCalls(Thread):
                 system.empty_polls += 1
                 self.debt_ns += system.prices.eagain_ns
                 return EAGAIN
+            if self.debt_ns:
+                yield from self.pay()
+                continue
             yield from self.sleep_on(file)
         connection = accept_one(system, file)
         connection.nonblocking = nonblocking
@@ -150,6 +153,9 @@ class SocketCalls(Thread):
                 system.empty_polls += 1
                 self.debt_ns += system.prices.eagain_ns
                 return EAGAIN
+            if self.debt_ns:
+                yield from self.pay()
+                continue
             yield from self.sleep_for_data(connection)
         taken = take(system, connection, nbytes)
         price_ns = system.prices.recv_ns + round(taken * system.prices.copy_ns_per_byte)

@@ -47,6 +47,9 @@ class ThreadCalls(Thread):
         if self.debt_ns:
             yield from self.pay()
         while not queue.items:
+            if self.debt_ns:
+                yield from self.pay()
+                continue
             self.system.syscalls["futex"] += 1
             queue.waiting.append(self)
             yield from self.sleep()
