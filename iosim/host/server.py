@@ -109,22 +109,16 @@ def count(tid: int, thread: Thread | None) -> Task:
         runnable_ns = int(file.read().split()[1])
     with open(f"/proc/self/task/{tid}/status") as file:
         voluntary, involuntary = (int(line.split()[1]) for line in file if "ctxt_switches" in line)
-    switches = voluntary + involuntary
+    spent = now_ns, running_ns, runnable_ns, voluntary + involuntary, voluntary
     if thread is None:
-        return Task(
-            "helper", now_ns, running_ns, runnable_ns, switches, voluntary, 0, 0, 0, 0, True
-        )
+        return Task("helper", *spent, 0, 0, 0, 0, True)
 
     def inside(total_ns: int, since_ns: int) -> int:
         return total_ns + (now_ns - since_ns if since_ns else 0)
 
     return Task(
         thread.name,
-        now_ns,
-        running_ns,
-        runnable_ns,
-        switches,
-        voluntary,
+        *spent,
         inside(thread.in_recv_ns, thread.recv_since_ns),
         thread.in_copy_ns,
         inside(thread.in_readiness_ns, thread.readiness_since_ns),
