@@ -37,6 +37,11 @@ class Schedule:
     service_ns: npt.NDArray[np.int64]
     """Computing that the k-th request served will need."""
 
+    def first(self) -> dict[int, int]:
+        """Number of the first request on each connection that carries any."""
+        connections, numbers = np.unique(self.connection, return_index=True)
+        return dict(zip(connections.tolist(), numbers.tolist(), strict=True))
+
     def following(self) -> npt.NDArray[np.int64]:
         """Number of the next request on the same connection, by request; -1 after the last."""
         order = np.argsort(self.connection, kind="stable")

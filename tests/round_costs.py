@@ -25,5 +25,5 @@ def round_costs() -> CostProfile:
 
 
 def free_costs(**costs: float) -> CostProfile:
-    """Nothing costs anything but what is named; a thread that is woken runs at once."""
-    return profile(costs, WakeUp(idle_ns=0, latency_ns=[0.0], cpu_ns=0))
+    """What is not named costs nothing, but an empty try; a thread that is woken runs at once."""
+    return profile({"eagain_ns": 1, **costs}, WakeUp(idle_ns=0, latency_ns=[0.0], cpu_ns=0))

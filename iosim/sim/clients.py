@@ -6,8 +6,6 @@ once, so a request may leave later than intended. Taking replies costs it nothin
 
 from __future__ import annotations
 
-from collections import deque
-
 from iosim.sim.engine import Alarm, Environment, call_in
 from iosim.sim.sockets import Connection, Listener, connect, deliver, hang_up
 from iosim.sim.system import System
@@ -27,9 +25,6 @@ class Clients:
         self._env: Environment = system.env
         self._connection_of = schedule.connection.tolist()
         self._intended_ns = schedule.intended_ns.tolist()
-        self._left = [0] * workload.connections
-        for client in self._connection_of:
-            self._left[client] += 1
         self._send_ns = round(
             prices.client_send_ns + prices.copy_ns_per_byte * workload.request_bytes
         )
@@ -43,10 +38,11 @@ class Clients:
         self._replies = 0
         self.origin_ns = 0
         self.done = Alarm(self._env)
-        first = dict.fromkeys(range(workload.connections), 0)
-        for number in range(len(self._connection_of) - 1, -1, -1):
-            first[self._connection_of[number]] = number
-        self._connections = [Connection(client, number) for client, number in first.items()]
+        self._first = schedule.first()
+        self._connections = [
+            Connection(client, self._first.get(client, -1))
+            for client in range(workload.connections)
+        ]
         for connection in self._connections:
             connect(system, listener, connection)
         system.transmit = self._transmit
@@ -62,11 +58,8 @@ class Clients:
         self.origin_ns = self._free_ns = self._env.now_ns
         self._system.start_counting()
         if self._closed_loop:
-            self._turns: dict[int, deque[int]] = {}
-            for number, client in enumerate(self._connection_of):
-                self._turns.setdefault(client, deque()).append(number)
-            for client in self._turns:
-                self._take_turn(client, self.origin_ns)
+            for number in self._first.values():
+                self._send_now(number, self.origin_ns)
         else:
             self._send_next()
 
@@ -81,9 +74,8 @@ class Clients:
         self._arrive(number)
         self._send_next()
 
-    def _take_turn(self, client: int, due_ns: int) -> None:
-        """Closed loop: send a client's next request."""
-        number = self._turns[client].popleft()
+    def _send_now(self, number: int, due_ns: int) -> None:
+        """Closed loop: send a request that has become due."""
         arrival_ns = self._send(number, due_ns)
         call_in(self._env, arrival_ns - self._env.now_ns, lambda _: self._arrive(number))
 
@@ -92,7 +84,6 @@ class Clients:
         sent_ns = max(intended_ns, self._free_ns)
         self._free_ns = sent_ns + self._send_ns
         records = self._records
-        records.connection[number] = self._connection_of[number]
         records.intended_ns[number] = intended_ns
         records.sent_ns[number] = sent_ns
         return sent_ns + self._way_in_ns
@@ -135,14 +126,16 @@ class Clients:
     def _replied(self, number: int, replied_ns: int) -> None:
         """The whole reply is at the client at `replied_ns`."""
         self._records.replied_ns[number] = replied_ns
-        client = self._connection_of[number]
-        self._left[client] -= 1
         delay_ns = replied_ns - self._env.now_ns
-        if not self._left[client] and self._hang_up:
-            call_in(self._env, delay_ns, lambda _: hang_up(self._system, self._connections[client]))
-        elif self._left[client] and self._closed_loop:
-            due_ns = replied_ns + self._intended_ns[number]
-            call_in(self._env, due_ns - self._env.now_ns, lambda _: self._take_turn(client, due_ns))
+        following = self._system.following[number]
+        if following >= 0 and self._closed_loop:
+            due_ns = replied_ns + self._intended_ns[following]
+            call_in(
+                self._env, due_ns - self._env.now_ns, lambda _: self._send_now(following, due_ns)
+            )
+        elif following < 0 and self._hang_up:
+            connection = self._connections[self._connection_of[number]]
+            call_in(self._env, delay_ns, lambda _: hang_up(self._system, connection))
         self._replies += 1
         if self._replies == len(self._connection_of):
             self.done.ring_in(delay_ns)

@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import simpy
 
 from iosim.costs import Prices, WakeUp
@@ -38,6 +39,10 @@ class State(IntEnum):
     SLEEPING = 2
 
 
+RUNNING, RUNNABLE, SLEEPING = State
+# Looking a member up in its class is slow, and every sleep does it several times.
+
+
 class Task:
     """A thread: its state, the time it spent in each, and what it owes the core."""
 
@@ -48,6 +53,7 @@ class Task:
         "core",
         "cpu",
         "debt_ns",
+        "env",
         "helper",
         "name",
         "scan",
@@ -59,10 +65,11 @@ class Task:
 
     def __init__(self, cpu: Cpu, name: str, helper: bool = False) -> None:
         self.cpu = cpu
+        self.env = cpu.env
         self.name = name
         self.helper = helper
         self.debt_ns = 0
-        self.state = State.SLEEPING
+        self.state = SLEEPING
         self.core = cpu.cores[0]
         self.alarm = Alarm(cpu.env)
         self.slice_left_ns = cpu.time_slice_ns
@@ -83,7 +90,7 @@ class Task:
     def spent_ns(self) -> dict[State, int]:
         """Time spent in each state up to now."""
         spent = dict(zip(State, self._spent_ns, strict=True))
-        spent[self.state] += self.cpu.env.now_ns - self._since_ns
+        spent[self.state] += self.env.now_ns - self._since_ns
         return spent
 
     def pay(self) -> Generator[simpy.Event, Any, None]:
@@ -92,8 +99,8 @@ class Task:
         if debt_ns < self.slice_left_ns:
             self.slice_left_ns -= debt_ns
             if debt_ns:
-                if not self.cpu.env.jump(debt_ns):
-                    yield Pause(self.cpu.env, debt_ns)
+                if not self.env.jump(debt_ns):
+                    yield Pause(self.env, debt_ns)
                 if self.core.stolen_ns:
                     yield from self.cpu.make_up(self.core)
         else:
@@ -102,28 +109,29 @@ class Task:
     def sleep(self) -> Generator[simpy.Event, Any, None]:
         """Give up the core until somebody wakes the thread; its debt must be paid."""
         assert not self.debt_ns
-        self.alarm = Alarm(self.cpu.env)
+        self.alarm = Alarm(self.env)
         self.give_up_core()
-        yield from self.resume()
+        yield self.alarm
+        self.take_core()
 
     def give_up_core(self) -> None:
         """Give up the core and sleep."""
-        self.enter(State.SLEEPING, self.cpu.env.now_ns)
+        self.enter(SLEEPING, self.env.now_ns)
         self.cpu.leave(self.core)
 
     def give_way(self) -> Generator[simpy.Event, Any, None]:
         """Let the others in the core's queue run first."""
         if self.core.queue:
-            self.alarm = Alarm(self.cpu.env)
-            self.enter(State.RUNNABLE, self.cpu.env.now_ns)
+            self.alarm = Alarm(self.env)
+            self.enter(RUNNABLE, self.env.now_ns)
             self.core.queue.append(self)
             self.cpu.leave(self.core)
-            yield from self.resume()
+            yield self.alarm
+            self.take_core()
 
-    def resume(self) -> Generator[simpy.Event, Any, None]:
-        """Wait for the core, then take it."""
-        yield self.alarm
-        self.enter(State.RUNNING, self.cpu.env.now_ns - self.switch_in_ns)
+    def take_core(self) -> None:
+        """Run, now that the alarm has gone off."""
+        self.enter(RUNNING, self.env.now_ns - self.switch_in_ns)
         self.slice_left_ns = self.cpu.time_slice_ns
 
 
@@ -144,42 +152,42 @@ class WakeUps:
     """Draws how long a wake-up takes, by how long the core has idled."""
 
     _BLOCK = 4096
+    _STEPS = 1024
+    """Quantiles that are told apart."""
 
     def __init__(self, rows: Sequence[WakeUp], generator: np.random.Generator) -> None:
         self._rows = rows
         self._idle_ns = [row.idle_ns for row in rows]
+        middles = (np.arange(self._STEPS) + 0.5) / self._STEPS
+        self._latency_ns = [_quantiles(row.latency_ns, middles) for row in rows]
         self._generator = generator
-        self._uniform: list[float] = []
+        self._drawn: list[int] = []
 
     def draw(self, idle_ns: int) -> tuple[int, int, int]:
         """(latency, processor time, its cold part), ns: a random quantile, linear in idle time."""
-        if not self._uniform:
-            self._uniform = self._generator.random(self._BLOCK).tolist()
-        u = self._uniform.pop()
+        if not self._drawn:
+            self._drawn = self._generator.integers(self._STEPS, size=self._BLOCK).tolist()
+        step = self._drawn.pop()
         above = bisect_left(self._idle_ns, idle_ns)
         if above == 0 or above == len(self._rows):
-            row = self._rows[above - (above > 0)]
-            return round(_quantile(row.latency_ns, u)), round(row.cpu_ns), round(row.cold_ns)
+            above -= above > 0
+            row = self._rows[above]
+            return round(self._latency_ns[above][step]), round(row.cpu_ns), round(row.cold_ns)
         first, second = self._rows[above - 1], self._rows[above]
         share = (idle_ns - first.idle_ns) / (second.idle_ns - first.idle_ns)
         rest = 1 - share
         return (
-            round(rest * _quantile(first.latency_ns, u) + share * _quantile(second.latency_ns, u)),
+            round(rest * self._latency_ns[above - 1][step] + share * self._latency_ns[above][step]),
             round(rest * first.cpu_ns + share * second.cpu_ns),
             round(rest * first.cold_ns + share * second.cold_ns),
         )
 
 
-def _quantile(quantiles: list[float], u: float) -> float:
-    """Linear between the quantiles at (k + 1/2) / n, flat beyond the outermost."""
-    position = u * len(quantiles) - 0.5
-    if position <= 0:
-        return quantiles[0]
-    below = int(position)
-    if below + 1 >= len(quantiles):
-        return quantiles[-1]
-    share = position - below
-    return quantiles[below] * (1 - share) + quantiles[below + 1] * share
+def _quantiles(known: list[float], probability: npt.NDArray[np.float64]) -> list[float]:
+    """Linear between the known quantiles at (k + 1/2) / n, flat beyond the outermost."""
+    at = (np.arange(len(known)) + 0.5) / len(known)
+    quantiles: list[float] = np.interp(probability, at, known).tolist()
+    return quantiles
 
 
 class Cpu:
@@ -203,11 +211,11 @@ class Cpu:
 
     def wake(self, task: Task) -> bool:
         """Make a sleeping task runnable; True if that woke an idle core. Others are left alone."""
-        if task.state is not State.SLEEPING:
+        if task.state is not SLEEPING:
             return False
         now = self.env.now_ns
         self.wakeup_count += 1
-        task.enter(State.RUNNABLE, now)
+        task.enter(RUNNABLE, now)
         core = task.core
         if core.current is not None:
             core = min(self.cores, key=lambda c: (c.current is not None) + len(c.queue))

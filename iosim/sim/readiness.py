@@ -78,10 +78,11 @@ class Watch:
     def notify(self, file: File) -> bool:
         if not self.armed:
             return False
+        epoll = self.epoll
         if not self.listed:
             self.listed = True
-            self.epoll.ready.append(self)
-        return self.epoll.wake_one()
+            epoll.ready.append(self)
+        return bool(epoll.waiting) and epoll.wake_one()
 
 
 class EpollInstance(File):
@@ -100,8 +101,6 @@ class EpollInstance(File):
 
     def wake_one(self) -> bool:
         """Threads in epoll_wait are woken one at a time (they wait exclusively)."""
-        if not self.waiting:
-            return False
         thread = self.waiting.pop(0)
         return thread.cpu.wake(thread)
 

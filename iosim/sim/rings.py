@@ -99,7 +99,7 @@ class RingCalls(Thread, Kernel):
         file = system.files[submission.fd]
         prices = system.prices
         if submission.opcode == "send":
-            system.transmit(file, submission.nbytes, self.cpu.env.now_ns)
+            system.transmit(file, submission.nbytes, self.env.now_ns)
             result = submission.nbytes
             self.debt_ns += round(prices.uring_send_ns + result * prices.copy_ns_per_byte)
         elif not file.readable:

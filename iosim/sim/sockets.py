@@ -83,7 +83,7 @@ def take(system: System, connection: Connection, nbytes: int) -> int:
         connection.stalled -= moved
         connection.buffered += moved
         system.became_readable(connection)
-    if not connection.readable:
+    if not (connection.buffered or connection.hung_up):
         system.readable.pop(connection.fd, None)
     return taken
 
@@ -161,7 +161,7 @@ class SocketCalls(Thread):
         price_ns = system.prices.recv_ns + round(taken * system.prices.copy_ns_per_byte)
         self.debt_ns += price_ns
         system.copy_data_ns += price_ns
-        connection.copied_ns = self.cpu.env.now_ns + self.debt_ns
+        connection.copied_ns = self.env.now_ns + self.debt_ns
         return taken
 
     def requests(self, fd: int, nbytes: int) -> Sequence[Request]:
@@ -190,7 +190,7 @@ class SocketCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["send"] += 1
-        system.transmit(system.files[fd], nbytes, self.cpu.env.now_ns)
+        system.transmit(system.files[fd], nbytes, self.env.now_ns)
         prices = system.prices
         self.debt_ns += prices.send_ns + round(nbytes * prices.copy_ns_per_byte)
         return nbytes

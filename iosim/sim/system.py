@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import repeat
 from typing import Any, Protocol, TypeVar
 
@@ -52,9 +52,9 @@ class File:
 class Records:
     """The request records under construction: one array a column, by request number."""
 
-    def __init__(self, requests: int) -> None:
-        empty = bytes(8 * requests)
-        self.connection = array("q", empty)
+    def __init__(self, connection: npt.NDArray[np.int64]) -> None:
+        self.connection = connection
+        empty = bytes(8 * len(connection))
         self.intended_ns = array("q", empty)
         self.sent_ns = array("q", empty)
         self.arrival_ns = array("q", empty)
@@ -91,11 +91,15 @@ class System:
         self.prices = prices
         self.machine = machine
         self.workload = workload
-        self.records = Records(workload.requests)
+        self.records = Records(schedule.connection)
         self.request_bytes = workload.request_bytes
         self.following = schedule.following().tolist()
         """Number of the next request on the same connection, by request number."""
-        self.requests = map(Request, schedule.service_ns.tolist(), repeat(workload.reply_bytes))
+        self.requests: Iterator[Request] = (
+            repeat(Request(workload.service_ns, workload.reply_bytes))
+            if workload.service == "fixed"
+            else map(Request, schedule.service_ns.tolist(), repeat(workload.reply_bytes))
+        )
         """The k-th request served takes the k-th."""
         self.files: dict[int, Any] = {}
         self.readable: dict[int, File] = {}
@@ -145,8 +149,9 @@ class System:
             woke = self.cpu.wake(file.sleepers.pop(0))
         for watcher in file.watchers:
             woke = watcher.notify(file) or woke
-        for poller in self.pollers.copy() if self.pollers else ():
-            woke = poller.notify(file) or woke
+        if self.pollers:
+            for poller in self.pollers.copy():
+                woke = poller.notify(file) or woke
         return woke
 
     def start_counting(self) -> None:

@@ -25,7 +25,8 @@ class Thread(Task):
 
     def live(self, program: Wait) -> Wait:
         """Take the core, run the program to its end, give the core back."""
-        yield from self.resume()
+        yield self.alarm
+        self.take_core()
         yield from program
         yield from self.pay()
         self.give_up_core()
@@ -33,7 +34,7 @@ class Thread(Task):
     @property
     def now_ns(self) -> int:
         """The thread's own time: the clock, plus the work it has not yet paid for."""
-        now_ns: int = self.cpu.env.now_ns + self.debt_ns
+        now_ns: int = self.env.now_ns + self.debt_ns
         return now_ns
 
     def sleep_on(self, file: File) -> Wait:
@@ -45,9 +46,9 @@ class Thread(Task):
 
     def sleep_for_data(self, file: File | None = None) -> Wait:
         """Sleep in phase 1, on `file` or on what the caller has arranged."""
-        self.waiting_since_ns = self.cpu.env.now_ns
+        self.waiting_since_ns = self.env.now_ns
         yield from self.sleep() if file is None else self.sleep_on(file)
-        waited_ns = self.cpu.env.now_ns - self.switch_in_ns - self.waiting_since_ns
+        waited_ns = self.env.now_ns - self.switch_in_ns - self.waiting_since_ns
         self.waiting_since_ns = None
         if not self.helper:
             self.system.wait_for_data_ns += max(0, waited_ns)

@@ -61,6 +61,6 @@ class ThreadCalls(Thread):
             yield from self.pay()
         prices = self.system.prices
         self.system.syscalls["clock_nanosleep"] += 1
-        call_in(self.cpu.env, ns + prices.timer_slack_ns, lambda _: self.cpu.wake(self))
+        call_in(self.env, ns + prices.timer_slack_ns, lambda _: self.cpu.wake(self))
         yield from self.sleep()
         self.debt_ns += prices.nanosleep_ns

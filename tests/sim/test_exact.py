@@ -1,0 +1,286 @@
+"""Whole request records of small scenarios, each number added up by hand.
+
+The costs differ from each other, so that charging the wrong one shows. Every comment names the
+summands in the order in which they fall due; what a program does in between is free.
+"""
+
+from __future__ import annotations
+
+import pytest
+from round_costs import profile
+
+from iosim.costs import WakeUp
+from iosim.machine import Machine, Nic
+from iosim.models import MODELS, Model, get
+from iosim.results import RECORD, Run
+from iosim.sim import simulate
+from iosim.workload import Workload
+
+COSTS = profile(
+    {
+        "accept_ns": 700,
+        "close_ns": 500,
+        "recv_ns": 300,
+        "eagain_ns": 100,
+        "request_ns": 20,
+        "send_ns": 500,
+        "copy_ns_per_byte": 1,
+        "delivery_ns": 1_000,
+        "reply_ns": 2_000,
+        "select_ns": 400,
+        "select_fd_ns": 10,
+        "poll_ns": 600,
+        "poll_fd_ns": 10,
+        "scan_sleep_fd_ns": 30,
+        "epoll_wait_ns": 200,
+        "epoll_event_ns": 50,
+        "epoll_ctl_ns": 250,
+        "fcntl_ns": 100,
+        "sigsuspend_ns": 700,
+        "sigwaitinfo_ns": 800,
+        "uring_enter_ns": 100,
+        "uring_sqe_ns": 150,
+        "uring_recv_ns": 250,
+        "uring_send_ns": 450,
+        "aio_read_ns": 350,
+        "aio_return_ns": 60,
+        "aio_helper_ns": 900,
+        "nanosleep_ns": 400,
+        "timer_slack_ns": 5_000,
+        "thread_create_ns": 1_000,
+        "context_switch_ns": 1_500,
+        "irq_ns": 600,
+        "softirq_ns_per_packet": 400,
+        "client_send_ns": 200,
+        "client_wake_ns": 400,
+    },
+    # Runs again after 3000, and what it does first takes 400 longer.
+    WakeUp(idle_ns=0, latency_ns=[3_000.0], cpu_ns=1_000, cold_ns=400),
+)
+
+ONE = Workload(
+    connections=1,
+    requests=1,
+    arrivals="even",
+    rate_per_s=100_000,
+    request_bytes=50,
+    reply_bytes=30,
+    service_ns=2_000,
+)
+"""Due after 10,000 ns. On its socket 1000 (delivery) + 50 (copy) later."""
+
+THREE = Workload(
+    connections=3,
+    requests=3,
+    arrivals="closed",
+    request_bytes=50,
+    reply_bytes=30,
+    service_ns=2_000,
+)
+"""One request on each connection, all due at once; a send keeps the client 200 + 50 busy."""
+
+# recv of one request takes 300 + 50 = 350, framing and computing 20 + 2000 = 2020, send
+# 500 + 30 = 530, and a reply is at the client 2000 + 30 = 2030 after its send began.
+
+NONBLOCKING_SLEEP_1 = get("nonblocking-sleep", interval_ns=91_000)
+NONBLOCKING_SLEEP_3 = get("nonblocking-sleep", interval_ns=90_800)
+"""A pass (of 2 or 4 tries, 100 each), the sleep, its slack 5000, the wake-up 3000 + 400 and the
+call 400 make a period of 100,000, which divides the 10 ms before the load."""
+
+ONE_EXPECTED = {
+    # Wake-up 3000 + 400, recv 350; the read itself brings the news.
+    "blocking": (0, 10_000, 10_000, 11_050, 11_050, 14_800, 14_800, 16_820, 18_850),
+    "blocking-pool": (0, 10_000, 10_000, 11_050, 11_050, 14_800, 14_800, 16_820, 18_850),
+    "blocking-serial": (0, 10_000, 10_000, 11_050, 11_050, 14_800, 14_800, 16_820, 18_850),
+    # Set-up: 3000 + 400 wake-up, 100 fcntl, 700 accept; then recv is tried at 4200 and every 200
+    # after it, so also at 10 ms, when the load starts: at all multiples of 200. Found at 11,200.
+    "nonblocking": (0, 10_000, 10_000, 11_050, 11_050, 11_550, 11_550, 13_570, 15_600),
+    # The passes begin 4200 after each multiple of 100,000; found at 104,200.
+    "nonblocking-sleep": (0, 10_000, 10_000, 11_050, 11_050, 104_550, 104_550, 106_570, 108_600),
+    # 3000 + 400 wake-up, 400 select, 4 x 10 scan up to descriptor 4; then recv 350.
+    "select": (0, 10_000, 10_000, 11_050, 11_050, 14_890, 15_240, 17_260, 19_290),
+    # 600 poll, 2 x 10 scan of listener and connection.
+    "poll": (0, 10_000, 10_000, 11_050, 11_050, 15_070, 15_420, 17_440, 19_470),
+    # 200 epoll_wait, 50 for one event.
+    "epoll": (0, 10_000, 10_000, 11_050, 11_050, 14_700, 15_050, 17_070, 19_100),
+    "epoll-et": (0, 10_000, 10_000, 11_050, 11_050, 14_700, 15_050, 17_070, 19_100),
+    # 3000 + 400 wake-up, 700 sigsuspend; SIGIO names no socket, so recv brings the news.
+    "sigio": (0, 10_000, 10_000, 11_050, 11_050, 15_500, 15_500, 17_520, 19_550),
+    # 800 sigwaitinfo, which names the socket.
+    "rtsig": (0, 10_000, 10_000, 11_050, 11_050, 15_250, 15_600, 17_620, 19_650),
+    # Helper: 3000 + 400 wake-up, 900 + 50 read, copied at 15,400. It signals and gives way: 1500
+    # switch, 800 sigwaitinfo, noticed; 60 aio_return before the framing.
+    "aio": (0, 10_000, 10_000, 11_050, 11_050, 17_700, 15_400, 19_780, 21_810),
+    # 3000 + 400 wake-up, 250 + 50 in the ring: copied and noticed in one. The send is submitted
+    # by the next io_uring_enter, 100.
+    "io_uring": (0, 10_000, 10_000, 11_050, 11_050, 14_750, 14_750, 16_870, 18_900),
+}
+
+THREE_EXPECTED = {
+    # The first is woken at 1050 and runs at 4050 (+400 cold); the core is free again after its
+    # send. Each of the others is switched to, 1500, reads 350, computes 2020, sends 530.
+    "blocking": [
+        (0, 0, 0, 1_050, 1_050, 4_800, 4_800, 6_820, 8_850),
+        (1, 0, 250, 1_300, 1_300, 9_200, 9_200, 11_220, 13_250),
+        (2, 0, 500, 1_550, 1_550, 13_600, 13_600, 15_620, 17_650),
+    ],
+    "blocking-pool": [
+        (0, 0, 0, 1_050, 1_050, 4_800, 4_800, 6_820, 8_850),
+        (1, 0, 250, 1_300, 1_300, 9_200, 9_200, 11_220, 13_250),
+        (2, 0, 500, 1_550, 1_550, 13_600, 13_600, 15_620, 17_650),
+    ],
+    # The second waits until the first client has hung up, with its reply at 8850: 3000 + 400
+    # wake-up, 300 recv of the end, 500 close, 700 accept, 350 recv.
+    "blocking-serial": [
+        (0, 0, 0, 1_050, 1_050, 4_800, 4_800, 6_820, 8_850),
+        (1, 0, 250, 1_300, 1_300, 14_100, 14_100, 16_120, 18_150),
+        (2, 0, 500, 1_550, 1_550, 23_400, 23_400, 25_420, 27_450),
+    ],
+    # Set-up: 3500, then for each connection 700 accept and 100 for recv; the last accept in vain,
+    # 100, ends at 6000. From there a pass of 400, which divides 10 ms - 6000: the sockets are
+    # tried at 0, 100 and 200 of every 400. Found at 1200; the pointer goes on from there.
+    "nonblocking": [
+        (0, 0, 0, 1_050, 1_050, 1_550, 1_550, 3_570, 5_600),
+        (1, 0, 250, 1_300, 1_300, 4_450, 4_450, 6_470, 8_500),
+        (2, 0, 500, 1_550, 1_550, 7_350, 7_350, 9_370, 11_400),
+    ],
+    # The first pass of 400 ends at 6000, so a pass begins at 5600 of every 100,000.
+    "nonblocking-sleep": [
+        (0, 0, 0, 1_050, 1_050, 5_950, 5_950, 7_970, 10_000),
+        (1, 0, 250, 1_300, 1_300, 8_850, 8_850, 10_870, 12_900),
+        (2, 0, 500, 1_550, 1_550, 11_750, 11_750, 13_770, 15_800),
+    ],
+    # All three are there when the program runs at 4050 (+400): 400 select, 6 x 10 scan.
+    "select": [
+        (0, 0, 0, 1_050, 1_050, 4_910, 5_260, 7_280, 9_310),
+        (1, 0, 250, 1_300, 1_300, 4_910, 8_160, 10_180, 12_210),
+        (2, 0, 500, 1_550, 1_550, 4_910, 11_060, 13_080, 15_110),
+    ],
+    # 600 poll, 4 x 10 scan.
+    "poll": [
+        (0, 0, 0, 1_050, 1_050, 5_090, 5_440, 7_460, 9_490),
+        (1, 0, 250, 1_300, 1_300, 5_090, 8_340, 10_360, 12_390),
+        (2, 0, 500, 1_550, 1_550, 5_090, 11_240, 13_260, 15_290),
+    ],
+    # 200 epoll_wait, 3 x 50 events.
+    "epoll": [
+        (0, 0, 0, 1_050, 1_050, 4_800, 5_150, 7_170, 9_200),
+        (1, 0, 250, 1_300, 1_300, 4_800, 8_050, 10_070, 12_100),
+        (2, 0, 500, 1_550, 1_550, 4_800, 10_950, 12_970, 15_000),
+    ],
+    # As epoll, and after each answer a recv that finds nothing, 100.
+    "epoll-et": [
+        (0, 0, 0, 1_050, 1_050, 4_800, 5_150, 7_170, 9_200),
+        (1, 0, 250, 1_300, 1_300, 4_800, 8_150, 10_170, 12_200),
+        (2, 0, 500, 1_550, 1_550, 4_800, 11_150, 13_170, 15_200),
+    ],
+    # Three SIGIO have merged into one: 4050 + 400 + 700, then a rescan that finds all three.
+    "sigio": [
+        (0, 0, 0, 1_050, 1_050, 5_500, 5_500, 7_520, 9_550),
+        (1, 0, 250, 1_300, 1_300, 8_400, 8_400, 10_420, 12_450),
+        (2, 0, 500, 1_550, 1_550, 11_300, 11_300, 13_320, 15_350),
+    ],
+    # A signal each: 800 sigwaitinfo, 350 recv, 2020, 530 send, 100 for the recv that drains.
+    "rtsig": [
+        (0, 0, 0, 1_050, 1_050, 5_250, 5_600, 7_620, 9_650),
+        (1, 0, 250, 1_300, 1_300, 9_050, 9_400, 11_420, 13_450),
+        (2, 0, 500, 1_550, 1_550, 12_850, 13_200, 15_220, 17_250),
+    ],
+    # The first helper runs at 4050 (+400) and has read at 5400; its signal makes the program
+    # runnable behind the other two helpers, each 1500 switch + 950 read: 7850, 10,300. The program
+    # is switched to at 11,800; per request 800 sigwaitinfo, 60 aio_return, 2020, then 530 send
+    # and 350 aio_read, which finds the helper still at it and hands it the next read.
+    "aio": [
+        (0, 0, 0, 1_050, 1_050, 12_600, 5_400, 14_680, 16_710),
+        (1, 0, 250, 1_300, 1_300, 16_360, 7_850, 18_440, 20_470),
+        (2, 0, 500, 1_550, 1_550, 20_120, 10_300, 22_200, 24_230),
+    ],
+    # The ring reads all three in one call, 300 each from 4450 on. The program computes three
+    # replies, 6060, and submits them together: 100 enter, then 480 a send and 150 to arm a recv.
+    "io_uring": [
+        (0, 0, 0, 1_050, 1_050, 5_350, 4_750, 11_510, 13_540),
+        (1, 0, 250, 1_300, 1_300, 5_350, 5_050, 12_140, 14_170),
+        (2, 0, 500, 1_550, 1_550, 5_350, 5_350, 12_770, 14_800),
+    ],
+}
+
+
+def rows(run: Run) -> list[tuple[int, ...]]:
+    assert run.records.dtype == RECORD
+    return [tuple(map(int, record)) for record in run.records]
+
+
+def test_every_model_is_here() -> None:
+    assert set(ONE_EXPECTED) == set(THREE_EXPECTED) == set(MODELS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_one_request(name: str) -> None:
+    model: str | Model = NONBLOCKING_SLEEP_1 if name == "nonblocking-sleep" else name
+    assert rows(simulate(model, ONE, profile=COSTS)) == [ONE_EXPECTED[name]]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_three_requests_at_once(name: str) -> None:
+    model: str | Model = NONBLOCKING_SLEEP_3 if name == "nonblocking-sleep" else name
+    assert rows(simulate(model, THREE, profile=COSTS)) == THREE_EXPECTED[name]
+
+
+def test_pipelined_requests_are_read_in_one_call() -> None:
+    """A send keeps the client busy for 1000 + 50, the first one 400 longer since it wakes the core.
+
+    One recv takes all three at 4150 + 400, for 300 + 150. Framing them takes 60; then each is
+    computed and sent, 2000 + 530, before the next.
+    """
+    workload = ONE.model_copy(update={"requests": 3, "rate_per_s": 10_000_000})
+    costs = COSTS.scaled(client_send_ns=5)
+    assert rows(simulate("blocking", workload, profile=costs)) == [
+        (0, 100, 100, 1_150, 1_150, 5_000, 5_000, 7_060, 9_090),
+        (0, 200, 1_550, 2_600, 2_600, 5_000, 5_000, 9_590, 11_620),
+        (0, 300, 2_600, 3_650, 3_650, 5_000, 5_000, 12_120, 14_150),
+    ]
+
+
+def test_user_time_is_added_to_each_call() -> None:
+    """recv is the only call that ends before the reply begins: 50 later than without."""
+    costs = dict(COSTS.costs)
+    costs["user_ns"] = costs["user_ns"].model_copy(update={"value": 50})
+    run = simulate("blocking", ONE, profile=COSTS.model_copy(update={"costs": costs}))
+    assert rows(run) == [(0, 10_000, 10_000, 11_050, 11_050, 14_850, 14_850, 16_870, 18_900)]
+
+
+# 50 bytes and 78 of headers take 102 ns at 10 Gbit/s, 30 bytes 86 ns.
+NIC = Machine(nic=Nic(latency_ns=5_000))
+
+
+def test_network_card_interrupts() -> None:
+    """At the card at 15,102; 600 + 400 of interrupt work later on its socket. Then as epoll does:
+    3000 + 400 + 250 noticed, 350 copied, 2020 done, 5086 replied."""
+    assert rows(simulate("epoll", ONE, profile=COSTS, machine=NIC)) == [
+        (0, 10_000, 10_000, 15_102, 16_102, 19_752, 20_102, 22_122, 27_208)
+    ]
+
+
+def test_interrupt_delays_a_spinning_program() -> None:
+    """The try under way at 15,102 is an accept that would end at 15,200; it ends 1000 later, and
+    the next, at 16,200, is the recv that finds the data."""
+    assert rows(simulate("nonblocking", ONE, profile=COSTS, machine=NIC)) == [
+        (0, 10_000, 10_000, 15_102, 16_102, 16_550, 16_550, 18_570, 23_656)
+    ]
+
+
+def test_two_cores_serve_at_the_same_time() -> None:
+    workload = THREE.model_copy(update={"connections": 2, "requests": 2})
+    assert rows(simulate("blocking", workload, profile=COSTS, machine=Machine(cores=2))) == [
+        (0, 0, 0, 1_050, 1_050, 4_800, 4_800, 6_820, 8_850),
+        (1, 0, 250, 1_300, 1_300, 5_050, 5_050, 7_070, 9_100),
+    ]
+
+
+def test_full_receive_buffer_holds_the_sender_back() -> None:
+    """A buffer of 20 bytes passes the 50 of a request in three reads, 20 + 20 + 10: each 300 and
+    its copy; only the last completes the request."""
+    machine = Machine(receive_buffer_bytes=20)
+    assert rows(simulate("blocking", ONE, profile=COSTS, machine=machine)) == [
+        (0, 10_000, 10_000, 11_050, 11_050, 15_400, 15_400, 17_420, 19_450)
+    ]

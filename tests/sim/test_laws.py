@@ -1,0 +1,190 @@
+"""What must hold in every simulated run, whatever the model, the load and the machine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iosim.costs import CostProfile
+from iosim.machine import Machine, Nic
+from iosim.models import MODELS, get
+from iosim.results import Run
+from iosim.sim import simulate
+from iosim.trace import Trace
+from iosim.workload import Workload
+
+NATIVE = CostProfile.shipped("native")
+
+MACHINES = [
+    Machine(),
+    Machine(cores=2),
+    Machine(cores=3, time_slice_ns=5_000),
+    Machine(nic=Nic()),
+    Machine(nic=Nic(link_bits_per_s="1Gbit/s", mtu_bytes=100), cores=2),
+    Machine(receive_buffer_bytes=1_000),
+    Machine(queued_signals=1),
+]
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> tuple[str, Workload, Machine, int]:
+    """A model, a workload that it can finish, a machine and a seed."""
+    model = draw(st.sampled_from(list(MODELS)))
+    connections = draw(st.integers(1, 12))
+    # One connection after the other: each must carry a request, or those behind it starve.
+    serial = model == "blocking-serial"
+    workload = Workload(
+        connections=connections,
+        active=None if serial else draw(st.sampled_from([1, "50%", None])),
+        arrivals="closed" if serial else draw(st.sampled_from(["poisson", "even", "closed"])),
+        rate_per_s=draw(st.sampled_from([2_000, 50_000, 500_000, 5_000_000])),
+        think_ns=draw(st.sampled_from([0, 777, 100_000])),
+        request_bytes=draw(st.sampled_from([1, 64, 3_000, 65_536, 150_000])),
+        reply_bytes=draw(st.sampled_from([1, 64, 100_000])),
+        service_ns=draw(st.sampled_from([0, 1, 2_000, 30_000])),
+        service=draw(st.sampled_from(["fixed", "exponential"])),
+        requests=connections + draw(st.integers(0, 60)),
+    )
+    return model, workload, draw(st.sampled_from(MACHINES)), draw(st.integers(0, 2**32))
+
+
+def time_integral(begin: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> int:
+    """The integral over time of how many of the spans are under way, which never is negative."""
+    changes = sorted([(int(t), 1) for t in begin] + [(int(t), -1) for t in end], key=lambda c: c[0])
+    present = area = last = 0
+    for at, same_instant in _grouped(changes):
+        area += present * (at - last)
+        present += same_instant
+        assert present >= 0
+        last = at
+    assert present == 0
+    return area
+
+
+def _grouped(changes: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    total: dict[int, int] = {}
+    for at, change in changes:
+        total[at] = total.get(at, 0) + change
+    return list(total.items())
+
+
+def check_requests(run: Run, workload: Workload, seed: int) -> None:
+    """Every request is served once, in order, and moves forward in time."""
+    records = run.records
+    schedule = workload.schedule(seed)
+    assert len(records) == workload.requests
+    assert run.drops == 0
+    assert (records["connection"] == schedule.connection).all()
+    on_the_way = ("intended_ns", "sent_ns", "arrival_ns", "ready_ns")
+    if get(run.model).family == "asynchronous":
+        served = ("copied_ns", "noticed_ns")
+    else:
+        served = ("noticed_ns", "copied_ns")
+    for before, after in pairwise((*on_the_way, *served, "done_ns", "replied_ns")):
+        assert (records[before] <= records[after]).all(), (before, after)
+    if get(run.model).family == "blocking":
+        assert (records["noticed_ns"] == records["copied_ns"]).all()
+    for client in range(workload.connections):
+        own = records[records["connection"] == client]
+        for name in ("sent_ns", "ready_ns", "copied_ns", "done_ns", "replied_ns"):
+            assert (np.diff(own[name]) >= 0).all(), name
+        if workload.arrivals == "closed":
+            assert (own["intended_ns"][1:] == own["replied_ns"][:-1] + workload.think_ns).all()
+    if workload.arrivals != "closed":
+        assert (records["intended_ns"] == schedule.intended_ns).all()
+    assert run.elapsed_ns == records["replied_ns"].max()
+
+
+def check_times(run: Run) -> None:
+    """The threads' times add up."""
+    assert run.tasks
+    for task in run.tasks:
+        spent = task.running_ns + task.runnable_ns + task.sleeping_ns
+        # The C library may start a helper only when a read is waiting.
+        assert spent <= run.elapsed_ns if task.helper else spent == run.elapsed_ns
+        assert min(task.running_ns, task.runnable_ns, task.sleeping_ns) >= 0
+    assert sum(task.running_ns for task in run.tasks) <= run.cores * run.elapsed_ns
+
+
+@settings(max_examples=400)
+@given(scenarios())
+def test_laws(scenario: tuple[str, Workload, Machine, int]) -> None:
+    model, workload, machine, seed = scenario
+    run = simulate(model, workload, profile=NATIVE, machine=machine, seed=seed)
+    check_requests(run, workload, seed)
+    check_times(run)
+    # Little's law without limits: over a busy period that begins and ends empty, the number in the
+    # system, summed over time, is the time in the system, summed over requests.
+    records = run.records
+    for begin, end in [
+        ("intended_ns", "replied_ns"),
+        ("ready_ns", "copied_ns"),
+        ("copied_ns", "done_ns"),
+    ]:
+        waited = int((records[end] - records[begin]).sum())
+        assert time_integral(records[begin], records[end]) == waited
+    assert time_integral(records["intended_ns"], records["replied_ns"]) == run.latency_ns.sum()
+
+
+@settings(max_examples=60)
+@given(scenarios())
+def test_the_scheduler_keeps_its_rules(scenario: tuple[str, Workload, Machine, int]) -> None:
+    """Seen from the trace, a second witness: no more threads run at once than there are cores, and
+    the number that run, summed over time, is what the threads' accounts say."""
+    model, workload, machine, seed = scenario
+    trace = Trace()
+    run = simulate(model, workload, profile=NATIVE, machine=machine, seed=seed, trace=trace)
+    changes: Counter[int] = Counter()
+    ran_ns: Counter[str] = Counter()
+    for thread in trace.threads:
+        for state, begin_ns, end_ns in trace.spells(thread):
+            if state == "RUNNING" and end_ns > 0:
+                changes[max(0, begin_ns)] += 1
+                changes[end_ns] -= 1
+                ran_ns[thread] += end_ns - max(0, begin_ns)
+    running = 0
+    for at in sorted(changes):
+        running += changes[at]
+        assert 0 <= running <= machine.cores
+    assert {task.name: task.running_ns for task in run.tasks if task.running_ns} == +ran_ns
+
+
+@pytest.mark.parametrize("arrivals", ["poisson", "even"])
+def test_all_models_see_the_same_arrivals(arrivals: str) -> None:
+    """Common random numbers: a seed fixes who is to send what and when, whoever serves."""
+    workload = Workload.of(
+        connections=6,
+        arrivals=arrivals,
+        rate_per_s=20_000,
+        requests=200,
+        service_ns=3_000,
+        service="exponential",
+    )
+    records = {
+        model: simulate(model, workload, profile=NATIVE, seed=5).records
+        for model in MODELS
+        if model != "blocking-serial"
+    }
+    first = records["epoll"]
+    for other in records.values():
+        assert (other["connection"] == first["connection"]).all()
+        assert (other["intended_ns"] == first["intended_ns"]).all()
+    assert len({other.tobytes() for other in records.values()}) > 5
+    again = simulate("epoll", workload, profile=NATIVE, seed=6).records
+    assert (again["connection"] != first["connection"]).any()
+
+
+def test_streams_do_not_disturb_each_other() -> None:
+    """A service time that is drawn leaves arrivals and connections as they were."""
+    fixed = Workload(requests=500, service_ns=1_000)
+    drawn = fixed.model_copy(update={"service": "exponential"})
+    one, other = fixed.schedule(3), drawn.schedule(3)
+    assert (one.intended_ns == other.intended_ns).all()
+    assert (one.connection == other.connection).all()
+    assert (one.service_ns != other.service_ns).any()

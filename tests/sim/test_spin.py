@@ -1,0 +1,119 @@
+"""Jumping over empty tries is exact: the loop that defines `try_each` gives the same run."""
+
+from __future__ import annotations
+
+import sys
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iosim.costs import CostProfile
+from iosim.kernel import READ_BYTES, Call, Kernel
+from iosim.machine import Machine, Nic
+from iosim.models import Model, get
+from iosim.results import Run
+from iosim.sim import simulate
+from iosim.sim.kernel import SimKernel
+from iosim.workload import Workload
+
+NATIVE = CostProfile.shipped("native")
+
+
+class Reference(SimKernel):
+    """The simulated kernel without the short cut: every empty try is made."""
+
+    try_each = Kernel.try_each
+
+
+def run_both(model: Model, workload: Workload, machine: Machine, seed: int) -> tuple[Run, Run]:
+    """The run with the short cut, and the one without."""
+    fast = simulate(model, workload, profile=NATIVE, machine=machine, seed=seed)
+    with mock.patch.object(sys.modules["iosim.sim.simulate"], "SimKernel", Reference):
+        slow = simulate(model, workload, profile=NATIVE, machine=machine, seed=seed)
+    return fast, slow
+
+
+def outcome(run: Run) -> dict[str, object]:
+    """All of a run but what it took to make."""
+    return {
+        "records": run.records.tolist(),
+        "tasks": run.tasks,
+        "syscalls": {name: calls for name, calls in run.syscalls.items() if calls},
+        "empty_polls": run.empty_polls,
+        "switches": (run.context_switches, run.wakeups),
+        "blocked": (run.wait_for_data_ns, run.copy_data_ns),
+        "elapsed_ns": run.elapsed_ns,
+    }
+
+
+WORKLOADS = st.builds(
+    Workload,
+    connections=st.integers(1, 12),
+    active=st.sampled_from([1, "50%", None]),
+    arrivals=st.sampled_from(["poisson", "even", "closed"]),
+    rate_per_s=st.sampled_from([5_000, 50_000, 200_000, 2_000_000]),
+    think_ns=st.sampled_from([0, 777, 20_000]),
+    request_bytes=st.sampled_from([1, 64, 3_000, 100_000]),
+    reply_bytes=st.sampled_from([1, 10_000]),
+    service_ns=st.sampled_from([0, 1, 500, 20_000]),
+    service=st.sampled_from(["fixed", "exponential"]),
+    requests=st.integers(1, 60),
+)
+MODELS = st.sampled_from(
+    [
+        get("nonblocking"),
+        get("sigio"),
+        get("nonblocking-sleep"),
+        get("nonblocking-sleep", interval_ns=0),
+        get("nonblocking-sleep", interval_ns=3_333),
+    ]
+)
+MACHINES = st.sampled_from(
+    [
+        Machine(),
+        Machine(cores=2),
+        Machine(nic=Nic(latency_ns=0)),
+        Machine(nic=Nic(link_bits_per_s="1Gbit/s")),
+        # So many short frames that interrupts come while earlier ones are still being made up for.
+        Machine(nic=Nic(latency_ns=100, mtu_bytes=100)),
+        Machine(time_slice_ns=1_000),
+        Machine(receive_buffer_bytes=1_000),
+    ]
+)
+
+
+@settings(max_examples=200)
+@given(MODELS, WORKLOADS, MACHINES, st.integers(0, 2**32))
+def test_jumping_over_empty_tries_is_exact(
+    model: Model, workload: Workload, machine: Machine, seed: int
+) -> None:
+    fast, slow = run_both(model, workload, machine, seed)
+    assert outcome(fast) == outcome(slow)
+
+
+def test_short_cut_is_taken() -> None:
+    """Otherwise the test above compares a loop with itself."""
+    made = 0
+
+    class Counting(SimKernel):
+        def recv(self, fd: int, nbytes: int = READ_BYTES) -> Call[int]:
+            nonlocal made
+            made += 1
+            return super().recv(fd, nbytes)
+
+    workload = Workload(connections=8, rate_per_s=1_000, requests=20)
+    with mock.patch.object(sys.modules["iosim.sim.simulate"], "SimKernel", Counting):
+        run = simulate("nonblocking", workload, profile=NATIVE)
+    assert run.syscalls["recv"] > 10_000
+    assert made < 100
+
+
+@pytest.mark.parametrize("latency_ns", range(80, 520, 20))
+def test_interrupt_at_any_phase_of_a_try(latency_ns: int) -> None:
+    """Every distance between the arrival and the next try, that of zero included."""
+    machine = Machine(nic=Nic(latency_ns=latency_ns))
+    workload = Workload(connections=2, arrivals="even", rate_per_s=100_000, requests=5)
+    fast, slow = run_both(get("nonblocking"), workload, machine, seed=1)
+    assert outcome(fast) == outcome(slow)

@@ -1,0 +1,433 @@
+"""The command line from end to end: what it prints, what it writes, how it refuses."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from iosim import cli
+from iosim.costs import ABOUT, CostProfile
+from iosim.host import why_not
+from iosim.models import MODELS
+from iosim.results import Run
+
+needs_real_runs = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def iosim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Command:
+    """Runs a command line in an empty folder, for a user who has never calibrated."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["iosim", *arguments])
+        capfd.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        return Result(code, *capfd.readouterr())
+
+    return run
+
+
+FIGURES = {
+    "model",
+    "kernel",
+    "seed",
+    "requests",
+    "throughput_per_s",
+    "latency_ns",
+    "cpu_ns_per_request",
+    "utilisation",
+    "syscalls_per_request",
+    "empty_polls",
+    "context_switches",
+    "blocked_ns",
+    "wall_s",
+}
+
+
+def check_figures(summary: dict[str, Any], kernel: str) -> None:
+    assert summary.keys() >= FIGURES
+    assert summary["kernel"] == kernel
+    assert summary["latency_ns"].keys() == {"mean", "p50", "p90", "p99", "p999"}
+    assert summary["blocked_ns"].keys() == {"wait_for_data", "copy_data"}
+    assert ("events_per_request" in summary) == (kernel == "simulated")
+
+
+# --- models ----------------------------------------------------------------------------------
+
+
+def test_models(iosim: Command) -> None:
+    rows = iosim("models", "--json").json()
+    assert [row["model"] for row in rows] == list(MODELS)
+    for row in rows:
+        assert row["phase_1"]
+        assert row["phase_2"]
+        assert row["runs_here"] == (row["reason"] is None)
+    (pool,) = [row for row in rows if row["model"] == "blocking-pool"]
+    assert pool["parameters"] == {"threads": 200}
+    table = iosim("models").out
+    for name in MODELS:
+        assert name in table
+
+
+# --- simulate --------------------------------------------------------------------------------
+
+SMALL = ("--requests", "300", "--profile", "native")
+
+
+def test_simulate_takes_units_as_people_write_them(iosim: Command) -> None:
+    summary = iosim(
+        *("simulate", "epoll", "--connections", "1k", "--active", "10%", "--rate", "20k/s"),
+        *("--request", "64KiB", "--reply", "1kB", "--service", "5us", "--requests", "0.5k"),
+        *("--seed", "3", "--json", "--profile", "native", "--out", "run.npz"),
+    ).json()
+    check_figures(summary, "simulated")
+    assert (summary["model"], summary["seed"], summary["requests"]) == ("epoll", 3, 500)
+    run = Run.load("run.npz")
+    assert run.provenance["workload"] == {
+        "connections": 1_000,
+        "active": 0.1,
+        "arrivals": "poisson",
+        "rate_per_s": 20_000,
+        "think_ns": 0,
+        "request_bytes": 65_536,
+        "reply_bytes": 1_000,
+        "service_ns": 5_000,
+        "service": "fixed",
+        "requests": 500,
+    }
+    assert run.summary() == {key: summary[key] for key in run.summary()}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_simulate_every_model(model: str, iosim: Command) -> None:
+    arguments = ("--connections", "1") if model == "blocking-serial" else ()
+    check_figures(iosim("simulate", model, *arguments, *SMALL, "--json").json(), "simulated")
+
+
+def test_simulate_prints_a_table(iosim: Command) -> None:
+    result = iosim("simulate", "epoll", *SMALL)
+    assert result.code == 0
+    for said in ("epoll, simulated", "throughput", "latency p99", "CPU per request", "native"):
+        assert said in result.out
+
+
+def test_simulate_a_seed_fixes_all(iosim: Command) -> None:
+    summaries = [iosim("simulate", "sigio", *SMALL, "--json").json() for _ in range(2)]
+    for summary in summaries:
+        del summary["wall_s"]
+    assert summaries[0] == summaries[1]
+    other = iosim("simulate", "sigio", *SMALL, "--seed", "2", "--json").json()
+    assert other["latency_ns"] != summaries[0]["latency_ns"]
+
+
+def test_simulate_with_parameters(iosim: Command) -> None:
+    """A time with its unit, a count, and a choice."""
+    for model, parameter, named in [
+        ("nonblocking-sleep", "interval_ns=1ms", "nonblocking-sleep"),
+        ("blocking-pool", "threads=100", "blocking-pool"),
+        ("epoll", "trigger=edge", "epoll-et"),
+    ]:
+        summary = iosim("simulate", model, "--param", parameter, *SMALL, "--json").json()
+        assert summary["model"] == named
+
+
+def test_simulate_machine_and_arrivals(iosim: Command) -> None:
+    summary = iosim(
+        *("simulate", "blocking", "--cores", "2", "--nic", "1Gbit/s", "--arrivals", "closed"),
+        *("--think", "1ms", "--out", "run.npz", "--json", *SMALL),
+    ).json()
+    provenance = Run.load("run.npz").provenance
+    assert provenance["machine"]["cores"] == 2
+    assert provenance["machine"]["nic"]["link_bits_per_s"] == 10**9
+    assert provenance["workload"]["arrivals"] == "closed"
+    # Some of the 64 clients send five of the 300 requests, with a millisecond between any two.
+    assert summary["throughput_per_s"] < 300 / 0.004
+
+
+def test_simulate_writes_a_trace(iosim: Command) -> None:
+    assert iosim("simulate", "epoll", *SMALL, "--trace", "run.json.gz").code == 0
+    events = json.loads(gzip.decompress(Path("run.json.gz").read_bytes()))["traceEvents"]
+    assert {"recv", "send", "epoll_wait"} <= {event["name"] for event in events}
+
+
+def test_simulate_with_a_profile_of_the_users(iosim: Command) -> None:
+    """It is read, and it counts: calls ten times as dear make a dearer request."""
+    dear = CostProfile.shipped("native").scaled(recv_ns=10, send_ns=10)
+    dear.save("dear.json")
+    plain = iosim("simulate", "epoll", *SMALL, "--json").json()
+    other = iosim(
+        "simulate", "epoll", "--requests", "300", "--profile", "dear.json", "--json"
+    ).json()
+    assert other["profile"] == dear.name
+    assert other["cpu_ns_per_request"] > 5 * plain["cpu_ns_per_request"]
+
+
+# --- real and compare ------------------------------------------------------------------------
+
+
+@needs_real_runs
+def test_real(iosim: Command) -> None:
+    small = ("--connections", "4", "--rate", "5k/s", "--requests", "200")
+    summary = iosim("real", "epoll", *small, "--out", "run.npz", "--json").json()
+    check_figures(summary, "real")
+    assert summary["requests"] == len(Run.load("run.npz").records) == 200
+    table = iosim("real", "blocking", *small)
+    assert table.code == 0
+    assert "blocking, real" in table.out
+
+
+COMPARED = {"throughput_per_s", "cpu_ns_per_request", "p50", "p99"}
+
+
+@needs_real_runs
+def test_compare(iosim: Command) -> None:
+    result = iosim(
+        *("compare", "epoll", "blocking", "--repeats", "2", "--requests", "500", "--rate", "5k/s"),
+        *("--connections", "8", "--json", "--profile", "native"),
+    ).json()
+    assert [cell["model"] for cell in result["cells"]] == ["epoll", "blocking"]
+    for cell in result["cells"]:
+        assert set(cell) == {
+            *("model", "workload", "simulated", "real", "errors", "noise", "verdict")
+        }
+        assert cell["workload"]["connections"] == 8
+        for name in ("simulated", "real", "errors", "noise"):
+            assert set(cell[name]) == COMPARED
+        for name in COMPARED:
+            relative = cell["simulated"][name] / cell["real"][name] - 1
+            assert cell["errors"][name] == pytest.approx(relative)
+        assert cell["verdict"].startswith(("agrees", "disagrees"))
+    folder = Path(result["results"])
+    assert folder.parent.name == "results"
+    assert json.loads((folder / "comparison.json").read_text())["cells"] == result["cells"]
+    runs = {
+        f"{model}-{kernel}-{number}.npz"
+        for model in ("epoll", "blocking")
+        for kernel in ("simulated", "real")
+        for number in (0, 1)
+    }
+    assert {file.name for file in folder.iterdir()} == {*runs, "comparison.json", "latency.png"}
+    assert (folder / "latency.png").read_bytes().startswith(b"\x89PNG")
+    for name in runs:
+        assert len(Run.load(folder / name).records) == 500
+
+
+@needs_real_runs
+def test_compare_prints_a_table_with_every_model(iosim: Command) -> None:
+    result = iosim(
+        *("compare", "--repeats", "1", "--requests", "200", "--connections", "4"),
+        *("--rate", "2k/s", "--profile", "native", "--out", "here"),
+    )
+    assert result.code == 0
+    rows = {line.strip("│ ").split()[0] for line in result.out.splitlines() if "│" in line}
+    skipped = {name for name, model in MODELS.items() if why_not(model)}
+    assert rows >= set(MODELS) - skipped
+    for name in skipped:
+        assert f"skipped {name}: " in result.out
+    assert "cost profile: native" in result.out
+    assert "results: here" in result.out
+    assert Path("here/comparison.json").exists()
+
+
+# --- calibrate and timeline ------------------------------------------------------------------
+
+
+def test_calibrate(iosim: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The measurement itself is replaced: here it is the command that counts."""
+    measured = CostProfile.shipped("native").model_copy(update={"name": "this host"})
+    monkeypatch.setattr(cli, "quick", lambda progress: measured)
+    said = iosim("calibrate", "--json", "--out", "mine.json").json()
+    assert said["path"] == "mine.json"
+    assert set(said["costs"]) == set(ABOUT)
+    assert CostProfile.load("mine.json") == measured
+    # Without a place it is kept in the cache, and from then on used.
+    assert iosim("simulate", "epoll", "--requests", "10", "--json").json()["profile"] != "this host"
+    assert iosim("calibrate").code == 0
+    assert iosim("simulate", "epoll", "--requests", "10", "--json").json()["profile"] == "this host"
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_timeline(ending: str, iosim: Command) -> None:
+    path = f"epoll.{ending}"
+    assert iosim("timeline", "epoll", "--out", path, "--json").json() == {"figure": path}
+    assert Path(path).stat().st_size > 5_000
+
+
+def test_timeline_of_all_five(iosim: Command) -> None:
+    result = iosim("timeline", "--all")
+    assert result.code == 0
+    assert Path("timeline-all.png").stat().st_size > 5_000
+
+
+# --- help ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command", ["models", "simulate", "real", "compare", "calibrate", "timeline"]
+)
+def test_help_shows_an_example(command: str, iosim: Command) -> None:
+    result = iosim(command, "--help")
+    assert result.code == 0
+    assert "Example" in result.out
+    assert f"iosim {command}" in result.out.replace("Usage: iosim", "")
+    assert "--json" in result.out
+
+
+def test_help_names_every_command(iosim: Command) -> None:
+    out = iosim("--help").out
+    for command in ("models", "simulate", "real", "compare", "calibrate", "timeline"):
+        assert command in out
+
+
+# --- bad input -------------------------------------------------------------------------------
+
+
+def refused(result: Result, *said: str) -> None:
+    """One line on standard error, nothing on standard output, an exit code that tells."""
+    assert result.code not in (0, None)
+    assert result.out == ""
+    assert result.err.startswith("iosim: ")
+    assert result.err.count("\n") == 1
+    assert "Traceback" not in result.err
+    for words in said:
+        assert words in result.err
+
+
+BAD = [
+    ("simulate epol", ["unknown model 'epol'", "io_uring"]),
+    ("real epol", ["unknown model 'epol'"]),
+    ("compare epoll epol", ["unknown model 'epol'"]),
+    ("timeline epol", ["unknown model 'epol'"]),
+    ("simulate epoll --rate 20k/min", ["rate_per_s", "'20k/min' is not a rate", "20k/s"]),
+    ("simulate epoll --request 64k", ["request_bytes", "'64k' is not a size", "64KiB"]),
+    ("simulate epoll --service 5", ["service_ns", "'5' is not a time", "20us"]),
+    ("simulate epoll --nic 10Gbps", ["'10Gbps' is not a speed", "10Gbit/s"]),
+    ("simulate epoll --rate -1", ["rate_per_s", "must not be negative"]),
+    ("real epoll --rate -1", ["rate_per_s", "must not be negative"]),
+    ("simulate epoll --rate 0", ["rate_per_s", "greater than 0"]),
+    ("simulate epoll --connections 0", ["connections", "greater than 0"]),
+    ("real epoll --connections 0", ["connections", "greater than 0"]),
+    ("simulate epoll --connections 5 --active 6", ["active = 6 of 5 connections"]),
+    ("simulate epoll --active 200%", ["'200%' is neither a count nor a share"]),
+    ("simulate epoll --connections 0 --rate -1 --request x", ["connections", "rate", "request"]),
+    ("simulate epoll --arrivals burst", ["arrivals", "'poisson', 'even' or 'closed'"]),
+    ("simulate select --connections 2000", ["descriptor 1024", "poll or epoll"]),
+    ("simulate aio --param thread=3", ["no parameter 'thread'", "threads"]),
+    ("simulate aio --param threads", ["NAME=VALUE"]),
+    ("simulate aio --param threads=0", ["threads = 0 must be a whole number from 1 on"]),
+    ("simulate epoll --param trigger=both", ["trigger = 'both' must be one of level, edge"]),
+    ("simulate epoll --profile missing.json", ["cannot read cost profile missing.json"]),
+    ("simulate epoll --profile nativ", ["unknown cost profile 'nativ'"]),
+    ("simulate epoll --profile damaged.json", ["cost profile damaged.json is damaged"]),
+    ("compare epoll --profile damaged.json", ["cost profile damaged.json is damaged"]),
+    ("timeline epoll --profile damaged.json", ["cost profile damaged.json is damaged"]),
+    ("simulate epoll --out missing/run.npz", ["cannot write missing/run.npz"]),
+    ("simulate epoll --trace missing/run.json", ["cannot write missing/run.json"]),
+    ("real epoll --out missing/run.npz", ["cannot write missing/run.npz"]),
+    ("compare epoll --out damaged.json/x", ["cannot make folder damaged.json/x"]),
+    ("compare epoll --out damaged.json", ["damaged.json", "--out"]),
+    ("calibrate --out missing/x.json", ["cannot write missing/x.json"]),
+    ("timeline epoll --out missing/x.png", ["cannot write missing/x.png"]),
+    ("timeline epoll --out picture.xyz", ["picture.xyz"]),
+    ("timeline", ["give exactly one of them"]),
+    ("timeline epoll --all", ["give exactly one of them"]),
+    ("real epoll --port 70000", ["port 70000", "65535"]),
+    ("simulate epoll --seed -1", ["seed"]),
+    ("simulate epoll --cores 0", ["cores"]),
+    ("compare epoll --repeats 0", ["repeats"]),
+    ("simulate epoll --colour red", ["--colour"]),
+    ("simulate", ["MODEL"]),
+    ("simulat epoll", ["simulat"]),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), BAD, ids=[line for line, _ in BAD])
+def test_bad_input_gets_one_line(line: str, said: list[str], iosim: Command) -> None:
+    Path("damaged.json").write_text('{"costs": ')
+    before = sorted(Path().iterdir())
+    refused(iosim(*line.split()), *said)
+    assert sorted(Path().iterdir()) == before
+
+
+@needs_real_runs
+def test_port_in_use(iosim: Command) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused(iosim("real", "epoll", "--port", str(port)), f"port {port}", "already in use")
+
+
+@needs_real_runs
+def test_more_connections_than_descriptors(iosim: Command) -> None:
+    refused(iosim("real", "epoll", "--connections", "10M"), "10000000 connections are more than")
+
+
+@needs_real_runs
+def test_select_beyond_fd_setsize_for_real(iosim: Command) -> None:
+    result = iosim("real", "select", "--connections", "1100", "--requests", "10")
+    refused(result, "descriptor 1024", "poll or epoll")
+
+
+def test_starved_connections(iosim: Command) -> None:
+    result = iosim("simulate", "blocking-serial", "--active", "2", *SMALL)
+    refused(result, "can never be answered")
+    assert result.code == 4
+
+
+# --- as a process ----------------------------------------------------------------------------
+
+
+def as_process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.run(
+        [sys.executable, "-m", "iosim", *arguments],
+        text=True,
+        env=environment,
+        timeout=100,
+        **options,
+    )
+
+
+def test_exit_code_of_the_process() -> None:
+    done = as_process("simulate", "epol", capture_output=True)
+    refused(Result(done.returncode, done.stdout, done.stderr), "unknown model 'epol'")
+    assert done.returncode == 2
+
+
+def test_reader_that_hangs_up_early() -> None:
+    """`iosim models --json | head -1`: no traceback."""
+    read, write = os.pipe()
+    os.close(read)
+    done = as_process("models", "--json", stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert done.stderr == ""
+    assert done.returncode == 1

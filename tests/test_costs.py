@@ -1,0 +1,187 @@
+"""Cost profiles: the shipped ones, their file, and what is wrong with a bad one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from iosim.costs import ABOUT, CALLS, RATES, SCHEMA, CostProfile, Prices
+from iosim.errors import IosimError
+from iosim.sim import simulate
+from iosim.workload import Workload
+
+NATIVE = CostProfile.shipped("native")
+
+
+@pytest.mark.parametrize("name", ["native", "python"])
+def test_shipped_profiles_say_where_each_value_comes_from(name: str) -> None:
+    profile = CostProfile.shipped(name)
+    assert profile.runtime == name
+    assert profile.schema_version == SCHEMA
+    assert set(profile.costs) == set(ABOUT)
+    for cost in profile.costs.values():
+        assert cost.source == "measured" or cost.note
+    if any(cost.source == "measured" for cost in profile.costs.values()):
+        assert profile.host
+
+
+def test_every_cost_is_explained_and_carries_its_unit() -> None:
+    for name, about in ABOUT.items():
+        assert about
+        assert name.endswith("_ns") or "_ns_per_" in name
+    assert set(ABOUT) == {field.name for field in fields(Prices)}
+    assert "user_ns" not in CALLS
+
+
+def test_prices_add_what_the_runtime_takes_to_each_call() -> None:
+    """Calls only: a copy or a wake-up runs no line of the program's language."""
+    plain = NATIVE.scaled(user_ns=0).prices()
+    slow = NATIVE.scaled(user_ns=10).prices()
+    user_ns = 10 * NATIVE.costs["user_ns"].value
+    for name in set(ABOUT) - {"user_ns"}:
+        more = getattr(slow, name) - getattr(plain, name)
+        assert more == (user_ns if name in CALLS else 0), name
+
+
+def test_prices_are_whole_nanoseconds_but_rates_are_exact() -> None:
+    prices = NATIVE.scaled(send_ns=1 / 3, select_fd_ns=1 / 3).prices()
+    for name in set(ABOUT) - RATES:
+        assert type(getattr(prices, name)) is int
+    assert prices.select_fd_ns == NATIVE.costs["select_fd_ns"].value / 3
+
+
+def test_scaled_profile_is_marked() -> None:
+    scaled = NATIVE.scaled(recv_ns=2)
+    assert scaled.costs["recv_ns"].value == 2 * NATIVE.costs["recv_ns"].value
+    assert scaled.costs["recv_ns"].source == "assumed"
+    assert scaled.costs["send_ns"] == NATIVE.costs["send_ns"]
+    assert scaled.name != NATIVE.name
+    with pytest.raises(IosimError, match=r"unknown cost 'warp_ns': choose one of user_ns"):
+        NATIVE.scaled(warp_ns=2)
+
+
+def test_dearer_calls_make_a_dearer_run() -> None:
+    load = Workload(requests=200)
+    cheap = simulate("epoll", load, profile=NATIVE)
+    dear = simulate("epoll", load, profile=NATIVE.scaled(recv_ns=10))
+    assert dear.cpu_ns > cheap.cpu_ns
+
+
+def test_free_tries_are_refused() -> None:
+    """A spinning program would make endlessly many of them at one instant."""
+    free = NATIVE.scaled(eagain_ns=0, user_ns=0)
+    with pytest.raises(IosimError, match="eagain_ns must be at least 1 ns"):
+        simulate("nonblocking", Workload(requests=2), profile=free)
+
+
+def test_unknown_shipped_profile_lists_the_choices() -> None:
+    with pytest.raises(IosimError, match="unknown cost profile 'nativ': shipped are native, python"):
+        CostProfile.shipped("nativ")
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    path = NATIVE.save(tmp_path / "new" / "profile.json")
+    assert CostProfile.load(path) == NATIVE
+    assert [file.name for file in path.parent.iterdir()] == ["profile.json"]
+
+
+def test_save_says_where_it_cannot_write(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(IosimError, match=r"cannot write .*choose a place"):
+        NATIVE.save(tmp_path / "file" / "profile.json")
+
+
+def changed(*steps: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
+    """A change of one value in the profile's data."""
+
+    def change(data: Any) -> None:
+        for step in steps[:-1]:
+            data = data[step]
+        data[steps[-1]] = to
+
+    return change
+
+
+def removed(*names: str) -> Callable[[dict[str, Any]], None]:
+    def change(data: dict[str, Any]) -> None:
+        for name in names:
+            del data["costs"][name]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (removed("recv_ns", "send_ns"), "missing costs: recv_ns, send_ns"),
+        (
+            changed("costs", "warp_ns", to={"value": 1, "source": "assumed"}),
+            "unknown costs: warp_ns",
+        ),
+        (changed("schema_version", to=SCHEMA + 1), f"schema version {SCHEMA + 1}, .* reads 1"),
+        (changed("costs", "recv_ns", "value", to="fast"), r"costs\.recv_ns\.value: .*got 'fast'"),
+        (changed("costs", "recv_ns", "value", to=-1), r"costs\.recv_ns\.value: .*got -1"),
+        (changed("costs", "recv_ns", "value", to=math.nan), r"costs\.recv_ns\.value: .*got nan"),
+        (changed("costs", "recv_ns", "value", to=math.inf), r"costs\.recv_ns\.value: .*got inf"),
+        (changed("costs", "recv_ns", "source", to="rumour"), r"costs\.recv_ns\.source: .*rumour"),
+        (changed("costs", "recv_ns", "unit", to="us"), r"costs\.recv_ns\.unit: Extra inputs"),
+        (changed("costs", to=5), "costs: .*got 5"),
+        (changed("runtime", to="cobol"), "runtime: .*got 'cobol'"),
+        (changed("wakeup", to=[]), "wakeup: .*at least 1"),
+        (changed("wakeup", 0, "latency_ns", to=[]), r"wakeup\.0\.latency_ns: .*at least 1"),
+        (changed("wakeup", 0, "latency_ns", to=[3, 2]), "quantiles must rise"),
+        (changed("wakeup", 0, "latency_ns", to=[-1, 2]), "not be negative"),
+        (changed("wakeup", 0, "idle_ns", to=2**60), "idle_ns must rise from row to row"),
+        (changed("colour", to="red"), "colour: Extra inputs"),
+    ],
+)
+def test_bad_profile(change: Callable[[dict[str, Any]], None], said: str, tmp_path: Path) -> None:
+    data = json.loads(NATIVE.model_dump_json())
+    # Two rows at least, so that their order can be wrong.
+    data["wakeup"] = [data["wakeup"][0] | {"idle_ns": idle_ns} for idle_ns in (0, 1_000)]
+    change(data)
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(IosimError, match=said) as caught:
+        CostProfile.load(path)
+    assert str(path) in str(caught.value)
+    assert "calibrate again or name another file" in str(caught.value)
+
+
+def test_every_mistake_is_said_at_once(tmp_path: Path) -> None:
+    data = json.loads(NATIVE.model_dump_json())
+    data["runtime"] = "cobol"
+    data["costs"]["recv_ns"]["value"] = "fast"
+    data["costs"]["send_ns"]["source"] = "rumour"
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(IosimError) as caught:
+        CostProfile.load(path)
+    for where in ("runtime", "costs.recv_ns.value", "costs.send_ns.source"):
+        assert where in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b"NaN"])
+def test_damaged_file(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "bad.json"
+    path.write_bytes(content)
+    with pytest.raises(IosimError, match=r"cost profile .*bad\.json.*calibrate again"):
+        CostProfile.load(path)
+
+
+def test_no_file_at_all(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.json", tmp_path):
+        with pytest.raises(IosimError, match="cannot read cost profile"):
+            CostProfile.load(path)
+
+
+def test_profiles_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        NATIVE.name = "another"  # type: ignore[misc]
