@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -37,8 +37,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-T = TypeVar("T")
-_WIDTH = 160
+# typer exports of its usage errors only this one.
+_USAGE_ERROR: Any = typer.BadParameter.__base__
+_INTERRUPTED = 130
+"""What typer returns after Ctrl-C, as shells do: 128 and the signal's number."""
+_WIDTH = 170
 """Columns of a table that goes to a file or a pipe."""
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="One of `iosim models`.")]
@@ -216,12 +219,11 @@ def compare_command(
         connections, active, rate, arrivals, think, request, reply, service, requests
     )
     chosen = [get(name) for name in model or MODELS]
+    costs = None if profile is None and why_not() is None else cache.profile_for(profile)
     folder = _results_folder(out)
-    if profile is None and why_not() is None:
+    if costs is None:
         with _progress("calibrating this host") as advance:
             costs = cache.host_profile(advance) or cache.profile_for(None)
-    else:
-        costs = cache.profile_for(profile)
     with _progress("comparing") as advance:
         result = compare(
             chosen, workload, profile=costs, repeats=repeats, seed=seed, progress=advance
@@ -295,14 +297,17 @@ def timeline_command(
 def main() -> None:
     """Run the command line; a user's mistake ends with one line and no traceback."""
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=False)
     except IosimError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted; what was finished is kept", 130)
+    except _USAGE_ERROR as error:
+        _fail(f"{error.format_message()} Try 'iosim --help'.", 2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    if code == _INTERRUPTED:
+        _fail("interrupted; what was finished is kept", _INTERRUPTED)
+    sys.exit(code)
 
 
 def _fail(message: str, code: int) -> None:

@@ -23,6 +23,8 @@ from iosim.workload import Workload
 FIGURES = ("throughput_per_s", "cpu_ns_per_request", "p50", "p99")
 """What is compared; p50 and p99 are latencies in ns."""
 
+SHORT = dict(zip(FIGURES, ("throughput", "CPU", "p50", "p99"), strict=True))
+
 LIMIT = 0.30
 """The largest relative error that still counts as agreement."""
 
@@ -78,7 +80,7 @@ class Cell:
             return "agrees within noise"
         wrong = [name for name, error in outside.items() if error > LIMIT]
         if wrong:
-            return f"disagrees in {', '.join(wrong)}"
+            return f"disagrees in {', '.join(SHORT[name] for name in wrong)}"
         return f"agrees within {math.ceil(max(outside.values()) * 20) * 5} %"
 
     def as_dict(self) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def test_pool_serves_many_clients_until_it_is_too_small() -> None:
 
 
 def test_one_thread_for_all_connections_starves_those_behind_an_idle_one() -> None:
-    with pytest.raises(RunFailed, match="starves behind idle ones"):
+    with pytest.raises(RunFailed, match="starves behind idle connections"):
         run_model("blocking-serial", light(10, active=2))
 
 

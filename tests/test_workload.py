@@ -142,7 +142,9 @@ def test_following_request_on_the_same_connection(connections: list[int]) -> Non
     schedule = Workload(connections=6, requests=len(connections)).schedule(1)
     schedule.connection[:] = connections
     for number, following in enumerate(schedule.following()):
-        later = [k for k in range(number + 1, len(connections)) if connections[k] == connections[number]]
+        later = [
+            k for k in range(number + 1, len(connections)) if connections[k] == connections[number]
+        ]
         assert following == (later[0] if later else -1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,7 @@ import cloudpickle
 
 from iosim.errors import IosimError, RunFailed
 
+_PR_SET_PDEATHSIG = 1
 _START = """\
 import signal
 signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -97,14 +99,17 @@ class Pipe:
         self._connection = connection
 
     def tell(self, message: Any) -> None:
-        """Send a message to the parent."""
-        self._connection.send_bytes(cloudpickle.dumps(message))
+        """Send a message to the parent; without one the process ends at once."""
+        try:
+            self._connection.send_bytes(cloudpickle.dumps(message))
+        except BrokenPipeError:
+            os._exit(1)
 
     def hear(self) -> Any:
         """Wait for a message; without a parent the process ends at once."""
         try:
             return cloudpickle.loads(self._connection.recv_bytes())
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             os._exit(1)
 
 
@@ -112,5 +117,7 @@ def attach(arguments: list[str]) -> Pipe:
     """The child's side: pin the process and open the pipe named by its command line."""
     # Ctrl-C reaches the whole process group; it is the parent that decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A process that is busy would not notice for long that its parent has been killed, prctl(2).
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.sched_setaffinity(0, {int(arguments[1])})
     return Pipe(Connection(int(arguments[0])))

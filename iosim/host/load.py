@@ -88,14 +88,13 @@ class Load:
 
     def run(
         self,
-        begin_ns: int,
         connection: list[int],
         intended_ns: list[int],
         closed: bool,
         hang_up: bool,
         patience_s: float,
     ) -> dict[str, list[int]]:
-        """Send everything from `begin_ns` on, take every reply; times on the monotonic clock.
+        """Send everything, take every reply; times on the monotonic clock.
 
         `closed` is a closed loop; `hang_up` closes every connection after its last reply.
 
@@ -121,6 +120,7 @@ class Load:
         took_ns = [0] * requests
         replied_ns = [0] * requests
         clock = Clock()
+        begin_ns = monotonic_ns()
         if closed:
             ready = deque((begin_ns, numbers.popleft()) for numbers in turns.values())
         else:
@@ -172,6 +172,7 @@ class Load:
                     f"{patience_s:.0f} s; {STARVED}"
                 )
         return {
+            "begin_ns": [begin_ns],
             "intended_ns": due_ns,
             "sent_ns": sent_ns,
             "took_ns": took_ns,
@@ -205,6 +206,8 @@ def main() -> None:
         arguments = pipe.hear()
         gc.collect()
         gc.disable()
+        pipe.tell("ready")
+        pipe.hear()
         times = load.run(*arguments)
         pipe.tell("done")
         pipe.tell(times)

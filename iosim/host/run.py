@@ -23,9 +23,6 @@ SETTLE_S = 0.3
 serves a connection to its end before the next never accepts them all; then clients hang up after
 their last reply, to let others in."""
 
-LEAD_NS = 100_000_000
-"""From telling both processes to the start of the load: time to unpack the schedule."""
-
 PATIENCE_S = 10.0
 """How long the load generator waits for a reply before it gives the run up."""
 
@@ -62,11 +59,8 @@ def run_real(
         ports = load.ask((port, workload.connections, *sizes))
         hang_up = not _settle(server, workload.connections)
         patience_s = PATIENCE_S + float(schedule.service_ns.sum()) / 1e9
-        begin_ns = time.monotonic_ns() + LEAD_NS
-        server.tell(begin_ns)
-        load.tell(
+        load.ask(
             (
-                begin_ns,
                 schedule.connection.tolist(),
                 schedule.intended_ns.tolist(),
                 workload.arrivals == "closed",
@@ -74,14 +68,15 @@ def run_real(
                 patience_s,
             )
         )
+        before: Snapshot = server.ask("snapshot")
+        load.tell("go")
         offered_s = float(schedule.intended_ns.max()) / 1e9
         _hear_either(load, server, offered_s * 4 + patience_s + 60)
         after: Snapshot = server.ask("snapshot")
-        before: Snapshot = server.ask("begun")
         sent = load.hear(20)
         seen = server.ask("times")
     load_costs = {"send_ns": float(np.median(sent.pop("took_ns")))}
-    records = _records(schedule, workload, begin_ns, ports, sent, seen)
+    records = _records(schedule, workload, ports, sent, seen)
     tasks, wait_ns, copy_ns = _task_times(before, after)
     return Run(
         model=name,
@@ -96,7 +91,7 @@ def run_real(
         drops=0,
         wait_for_data_ns=wait_ns,
         copy_data_ns=copy_ns,
-        elapsed_ns=int(max(sent["replied_ns"])) - begin_ns,
+        elapsed_ns=int(records["replied_ns"].max()),
         cores=1,
         wall_s=time.perf_counter() - began_s,
         provenance=provenance(
@@ -130,7 +125,6 @@ def _hear_either(load: Child, server: Child, timeout_s: float) -> Any:
 def _records(
     schedule: Schedule,
     workload: Workload,
-    begin_ns: int,
     ports: list[int],
     sent: dict[str, list[int]],
     seen: dict[int, tuple[list[int], list[int], list[int]]],
@@ -146,9 +140,12 @@ def _records(
             numbers = np.flatnonzero(schedule.connection == client)
             for name, times in zip(("noticed_ns", "copied_ns", "done_ns"), seen[port], strict=True):
                 records[name][numbers] = times[: len(numbers)]
+    # What came between the report that a socket is ready and the read was found by the read.
+    late = records["noticed_ns"] < records["sent_ns"]
+    records["noticed_ns"][late] = records["copied_ns"][late]
     for name in RECORD.names or ():
         if name.endswith("_ns"):
-            records[name] -= begin_ns
+            records[name] -= sent["begin_ns"][0]
     return records
 
 
@@ -175,12 +172,11 @@ def _task_times(before: Snapshot, after: Snapshot) -> tuple[tuple[TaskTimes, ...
         sleeping_ns = max(0, blocked_ns - runnable_ns)
         tasks.append(TaskTimes(task.name, running_ns, runnable_ns, sleeping_ns, task.helper))
         in_recv_ns = task.in_recv_ns - earlier.in_recv_ns
-        could_wait_ns = in_recv_ns - (task.in_copy_ns - earlier.in_copy_ns)
         in_readiness_ns = min(task.in_readiness_ns - earlier.in_readiness_ns, blocked_ns)
         in_free_ns = task.in_free_ns - earlier.in_free_ns
-        waiting_in_recv_ns = min(could_wait_ns, max(0, blocked_ns - in_readiness_ns - in_free_ns))
+        waiting_in_recv_ns = min(in_recv_ns, max(0, blocked_ns - in_readiness_ns - in_free_ns))
         wait_ns += waiting_in_recv_ns + in_readiness_ns
-        copy_ns += in_recv_ns - waiting_in_recv_ns
+        copy_ns += in_recv_ns - waiting_in_recv_ns + task.in_copy_ns - earlier.in_copy_ns
     # The C library's helper threads come and go: what ended ones ran is known in sum only.
     ended_ns = after.process_ns - before.process_ns - sum(task.running_ns for task in tasks)
     if any(task.helper for task in tasks):

@@ -152,11 +152,6 @@ def run(pipe: Pipe, program: Program, server: Server) -> None:
                 pipe.tell(len(server.every_connection))
             elif request == "snapshot":
                 pipe.tell(snapshot(server, me))
-            elif isinstance(request, int):
-                time.sleep(max(0, request - time.monotonic_ns()) / 1e9)
-                before = snapshot(server, me)
-            elif request == "begun":
-                pipe.tell(before)
             elif request == "times":
                 pipe.tell(
                     {

@@ -44,18 +44,21 @@ class SocketCalls(Thread):
     def recv(self, fd: int, nbytes: int = READ_BYTES) -> Call[int]:
         self.syscalls["recv"] += 1
         connection = self.server.connections[fd]
-        self.recv_since_ns = began_ns = monotonic_ns()
-        try:
-            received = connection.recv_into(self.buffer, nbytes)
-        except BlockingIOError:
-            self.recv_since_ns = 0
-            self.empty_polls += 1
-            return EAGAIN
-        connection.copied_ns = now_ns = monotonic_ns()
-        self.in_recv_ns += now_ns - began_ns
+        began_ns = monotonic_ns()
         if connection.nonblocking:
+            try:
+                received = connection.recv_into(self.buffer, nbytes)
+            except BlockingIOError:
+                self.empty_polls += 1
+                return EAGAIN
+            connection.copied_ns = now_ns = monotonic_ns()
             self.in_copy_ns += now_ns - began_ns
-        self.recv_since_ns = 0
+        else:
+            self.recv_since_ns = began_ns
+            received = connection.recv_into(self.buffer, nbytes)
+            connection.copied_ns = now_ns = monotonic_ns()
+            self.in_recv_ns += now_ns - began_ns
+            self.recv_since_ns = 0
         return received
         yield
 

@@ -96,9 +96,9 @@ class Thread:
         self.empty_polls = 0
         self.buffer = bytearray(READ_BYTES)
         self.in_recv_ns = 0
-        """Time inside recv calls that returned something."""
+        """Time inside recv calls on blocking sockets, which may have waited."""
         self.in_copy_ns = 0
-        """The part of it that cannot have waited: recv on nonblocking sockets."""
+        """Time inside recv calls on nonblocking sockets that returned something."""
         self.in_readiness_ns = 0
         """Time inside select, poll and epoll_wait."""
         self.in_free_ns = 0

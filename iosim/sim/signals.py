@@ -53,7 +53,7 @@ class SignalCalls(Thread):
         self.system.syscalls["rt_sigtimedwait"] += 1
         taken = yield from self._take(signals)
         self.debt_ns += self.system.prices.sigwaitinfo_ns
-        file = self.system.files.get(taken[1])
+        file = self.system.files[taken[1]] if taken[1] >= 0 else None
         if file is not None:
             file.noticed_ns = self.now_ns
         return taken

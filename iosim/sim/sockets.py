@@ -204,7 +204,7 @@ class SocketCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["close"] += 1
-        connection = system.files.pop(fd)
+        connection, system.files[fd] = system.files[fd], None
         system.readable.pop(fd, None)
         # Closing takes it off every interest list: epoll(7), questions and answers.
         connection.fd, connection.hung_up, connection.watchers = -1, False, ()

@@ -101,7 +101,8 @@ class System:
             else map(Request, schedule.service_ns.tolist(), repeat(workload.reply_bytes))
         )
         """The k-th request served takes the k-th."""
-        self.files: dict[int, Any] = {}
+        self.files: list[Any] = [None, None, None]
+        """By descriptor; None is closed. 0 to 2 are the standard streams."""
         self.readable: dict[int, File] = {}
         """The descriptors that have something to read, in the order in which they got it."""
         self.pollers: list[Watcher] = []
@@ -119,17 +120,15 @@ class System:
         self.start: Callable[..., None]
         """Start a program as a new thread."""
         self.aio = AioReads()
-        self._next_fd = 3
 
     def open(self, file: AnyFile) -> AnyFile:
-        """Give a file the next descriptor; 0 to 2 are the standard streams.
+        """Give a file the next descriptor.
 
         Linux gives the lowest free one. Counting up instead keeps what is under way for a closed
         connection from reaching its successor.
         """
-        file.fd = self._next_fd
-        self.files[file.fd] = file
-        self._next_fd += 1
+        file.fd = len(self.files)
+        self.files.append(file)
         if file.readable:
             self.readable[file.fd] = file
         return file

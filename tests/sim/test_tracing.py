@@ -18,7 +18,6 @@ from iosim.sim import simulate
 from iosim.trace import RING, Trace
 from iosim.workload import Workload
 
-
 ONE_REQUEST = Workload(
     connections=1, requests=1, arrivals="even", rate_per_s=100_000, request_bytes=50, reply_bytes=30
 )
