@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from itertools import pairwise
 from unittest import mock
 
 import numpy as np
@@ -158,7 +159,7 @@ def test_serial_serves_one_connection_to_its_end() -> None:
         (own["copied_ns"].min(), own["done_ns"].max())
         for own in (run.records[run.records["connection"] == c] for c in range(LOAD.connections))
     )
-    for (_, end), (begin, _) in zip(spans, spans[1:], strict=False):
+    for (_, end), (begin, _) in pairwise(spans):
         assert end <= begin
 
 
