@@ -131,7 +131,8 @@ class Task:
 
     def take_core(self) -> None:
         """Run, now that the alarm has gone off."""
-        self.enter(RUNNING, self.env.now_ns - self.switch_in_ns)
+        since_ns = self.env.now_ns - self.switch_in_ns
+        self.enter(RUNNING, max(since_ns, self.cpu.counting_since_ns))
         self.slice_left_ns = self.cpu.time_slice_ns
 
 
@@ -206,6 +207,8 @@ class Cpu:
         self.time_slice_ns = time_slice_ns
         self.wakeup_count = 0
         self.switch_count = 0
+        self.counting_since_ns = 0
+        """Begin of the load; what came before has been accounted for."""
         self._switch_ns = prices.context_switch_ns
         self._wakeups = wakeups
 

@@ -112,17 +112,18 @@ class EpollInstance(File):
         EPOLL_CTL_MOD arms it again (epoll(7), epoll_ctl(2)).
         """
         found: list[int] = []
-        for _ in range(len(self.ready)):
-            if len(found) == max_events:
-                break
-            watch = self.ready.popleft()
+        ready, looks = self.ready, len(self.ready)
+        while looks and len(found) < max_events:
+            looks -= 1
+            watch = ready.popleft()
             watch.listed = False
-            if watch.file.readable:
-                found.append(watch.file.fd)
+            file = watch.file
+            if file.readable:
+                found.append(file.fd)
                 watch.armed = not watch.oneshot
                 if watch.armed and not watch.edge:
                     watch.listed = True
-                    self.ready.append(watch)
+                    ready.append(watch)
         return found
 
 
@@ -180,9 +181,10 @@ class ReadinessCalls(Thread):
 
     def noticed(self, ready: list[int]) -> None:
         """Note when the program learned that these are readable."""
-        now_ns = self.now_ns
+        now_ns = self.env.now_ns + self.debt_ns
+        files = self.system.files
         for fd in ready:
-            self.system.files[fd].noticed_ns = now_ns
+            files[fd].noticed_ns = now_ns
 
     def epoll_create(self) -> Call[int]:
         yield from self.pay()

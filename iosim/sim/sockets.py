@@ -67,10 +67,13 @@ class Listener(File):
 
 def deliver(system: System, connection: Connection, nbytes: int) -> bool:
     """Put the bytes of a request on its socket; True if that woke an idle core."""
-    room = system.machine.receive_buffer_bytes - connection.buffered
-    fits = min(nbytes, room) if not connection.stalled else 0
-    connection.stalled += nbytes - fits
-    connection.buffered += fits
+    room = system.receive_buffer_bytes - connection.buffered
+    if connection.stalled or nbytes > room:
+        fits = 0 if connection.stalled else room
+        connection.stalled += nbytes - fits
+        connection.buffered += fits
+    else:
+        connection.buffered += nbytes
     return system.became_readable(connection)
 
 

@@ -93,6 +93,7 @@ class System:
         self.workload = workload
         self.records = Records(schedule.connection)
         self.request_bytes = workload.request_bytes
+        self.receive_buffer_bytes = machine.receive_buffer_bytes
         self.following = schedule.following().tolist()
         """Number of the next request on the same connection, by request number."""
         self.requests: Iterator[Request] = (
@@ -159,6 +160,7 @@ class System:
         self.syscalls.clear()
         self.empty_polls = self.wait_for_data_ns = self.copy_data_ns = 0
         self.cpu.wakeup_count = self.cpu.switch_count = 0
+        self.cpu.counting_since_ns = self.env.now_ns
         self._before_load = [task.spent_ns() for task in self.tasks]
         self._events_before_load = events_made(self.env)
 

@@ -51,7 +51,9 @@ def scenarios(draw: st.DrawFn) -> tuple[str, Workload, Machine, int]:
         service=draw(st.sampled_from(["fixed", "exponential"])),
         requests=connections + draw(st.integers(0, 60)),
     )
-    return model, workload, draw(st.sampled_from(MACHINES)), draw(st.integers(0, 2**32))
+    # A completion that finds the signal queue full is lost: sigqueue(3) fails, and nobody is told.
+    machines = [m for m in MACHINES if model != "aio" or m.queued_signals > 1]
+    return model, workload, draw(st.sampled_from(machines)), draw(st.integers(0, 2**32))
 
 
 def time_integral(begin: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> int:
