@@ -413,30 +413,30 @@ def _finish(run: Run, out: Path | None, as_json: bool, profile: str | None) -> N
 
 
 def _print_comparison(result: Comparison, folder: Path) -> None:
-    table = Table(
-        title="simulated | real, error of the simulation (real against real)", pad_edge=False
-    )
-    table.add_column("model", no_wrap=True)
+    table = Table(title="Simulated against real, and real against itself", pad_edge=False)
+    table.add_column("model and verdict", no_wrap=True)
+    for heading in ("figure", "simulated", "real", "error", "noise"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading == "figure" else "right")
     formats: dict[str, tuple[str, Callable[[float], str]]] = {
         "throughput_per_s": ("throughput", units.format_rate),
         "cpu_ns_per_request": ("CPU per request", units.format_time),
         "p50": ("latency p50", units.format_time),
         "p99": ("latency p99", units.format_time),
     }
-    for name in FIGURES:
-        table.add_column(formats[name][0], justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
     for cell in result.cells:
-        table.add_row(
-            cell.model,
-            *(
-                f"{formats[name][1](cell.simulated[name])} | {formats[name][1](cell.real[name])} "
-                f"{cell.errors[name]:+.0%} ({abs(cell.noise[name]):.0%})"
-                for name in FIGURES
-            ),
-            cell.verdict,
-        )
+        for name, about in zip(FIGURES, (cell.model, f"  {cell.verdict}", "", ""), strict=True):
+            heading, text = formats[name]
+            table.add_row(
+                about,
+                heading,
+                text(cell.simulated[name]),
+                text(cell.real[name]),
+                f"{cell.errors[name]:+.0%}",
+                f"{abs(cell.noise[name]):.0%}",
+                end_section=name == FIGURES[-1],
+            )
     _console().print(table)
+    print("error: simulated relative to real; noise: the real run farthest from their median")
     for name, reason in result.skipped.items():
         print(f"skipped {name}: {reason}")
     print(f"cost profile: {result.profile}")

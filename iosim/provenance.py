@@ -34,7 +34,7 @@ def provenance(**parts: Any) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Data that JSON can hold."""
     if isinstance(value, BaseModel):
-        return value.model_dump()
+        return value.model_dump(mode="json")  # lists for tuples, as they come back from a file
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"name": getattr(value, "name", type(value).__name__), **dataclasses.asdict(value)}
     if callable(value):
