@@ -248,7 +248,7 @@ def calibrate_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what this host's kernel actions cost (about 15 s) and keep the profile.
+    """Measure what this host's kernel actions cost (about 25 s) and keep the profile.
 
     Example: `iosim calibrate --out this-host.json`
     """

@@ -22,8 +22,10 @@ Progress = Callable[[float, str], None]
 
 IDLE_NS = (10_000, 30_000, 60_000, 100_000, 200_000, 400_000, 1_000_000, 4_000_000, 20_000_000)
 """Pauses after which the wake-up of a sleeping server is measured."""
-WAKE_SECONDS = 1.2
+WAKE_SECONDS = 1.0
 """How long each of them is measured for."""
+PASSES = 2
+"""Times that all pauses are gone through."""
 QUANTILES = (np.arange(20) + 0.5) / 20
 
 _PARTS = 6
@@ -36,24 +38,26 @@ def quick(progress: Progress = lambda *_: None) -> CostProfile:
     """
     if (reason := why_not()) is not None:
         raise HostRefused(f"cannot calibrate: {reason}; use --profile native or --profile python")
-    steps = _PARTS + len(IDLE_NS) + 1
+    steps = _PARTS + 1 + PASSES * len(IDLE_NS)
     samples = _bench(lambda part, name: progress(part / steps, name))
     costs = _costs(samples)
     progress(_PARTS / steps, "delivery")
     costs |= _delivery(costs)
-    wakeup = []
-    for number, idle_ns in enumerate(IDLE_NS):
+    seen: dict[int, list[tuple[WakeUp, float]]] = {idle_ns: [] for idle_ns in IDLE_NS}
+    for number, idle_ns in enumerate(PASSES * IDLE_NS):
         progress((_PARTS + 1 + number) / steps, f"wake-up after {idle_ns / 1000:.0f} us")
-        row, waking_send_ns = _wakeup(costs, idle_ns)
-        wakeup.append(row)
-        if idle_ns == 100_000:
-            extra_ns = max(0.0, waking_send_ns - costs["client_send_ns"].value)
-            costs["client_wake_ns"] = Cost(value=extra_ns, source="measured")
+        seen[idle_ns].append(_wakeup(costs, idle_ns))
+    # A busy neighbour only ever adds: the quieter of the passes is nearer to the cost itself.
+    quietest = {idle_ns: min(both, key=lambda one: one[0].cpu_ns) for idle_ns, both in seen.items()}
+    wakeup = sorted((row for row, _ in quietest.values()), key=lambda row: row.idle_ns)
+    waking_send_ns = quietest[100_000][1]
+    costs["client_wake_ns"] = Cost(
+        value=max(0.0, waking_send_ns - costs["client_send_ns"].value), source="measured"
+    )
     costs |= _sleep(samples, wakeup)
     costs |= _assumed()
     progress(1, "done")
     host = facts()
-    wakeup.sort(key=lambda row: row.idle_ns)
     return CostProfile(
         name=f"{host['cpu']}, {host['python']}",
         runtime="python",
