@@ -76,7 +76,11 @@ def child(name: str, module: str, core: int) -> Iterator[Child]:
     is measured, and a program defined in a notebook travels along by cloudpickle.
     """
     ours, theirs = multiprocessing.Pipe()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "OPENBLAS_NUM_THREADS": "1",  # no threads beside the program's
+    }
     process = subprocess.Popen(
         [sys.executable, "-c", _START.format(module), str(theirs.fileno()), str(core)],
         pass_fds=[theirs.fileno()],
@@ -102,14 +106,14 @@ class Pipe:
         """Send a message to the parent; without one the process ends at once."""
         try:
             self._connection.send_bytes(cloudpickle.dumps(message))
-        except BrokenPipeError:
+        except OSError:
             os._exit(1)
 
     def hear(self) -> Any:
         """Wait for a message; without a parent the process ends at once."""
         try:
             return cloudpickle.loads(self._connection.recv_bytes())
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
             os._exit(1)
 
 
