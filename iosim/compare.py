@@ -29,8 +29,7 @@ LIMIT = 0.30
 """The largest relative error that still counts as agreement."""
 
 LIGHT = Workload(connections=64, rate_per_s=10_000.0, requests=10_000)
-"""The light load of the main job: half of it or less keeps every model's server busy, so that
-costs show and queues hardly form."""
+"""The light load of the main job: costs show in every figure and queues hardly form."""
 
 Progress = Callable[[float, str], None]
 """Told how much is done (0 to 1) and what comes next."""
