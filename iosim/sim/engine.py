@@ -31,6 +31,12 @@ class Environment(simpy.Environment):
         self._now = self.now_ns = now_ns
         return True
 
+    def step(self) -> None:
+        """Process the next event."""
+        if self._queue:
+            self.now_ns = int(self._queue[0][0])
+        super().step()
+
     def run_to(self, last: simpy.Event) -> bool:
         """Process events up to and with `last`; False if there are none left before it.
 
