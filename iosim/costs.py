@@ -134,6 +134,11 @@ class CostProfile(BaseModel):
     """By rising idle time."""
     wakeup_source: Source
 
+    @property
+    def gil(self) -> bool:
+        """Whether the runtime lets one thread at a time run the program's own code."""
+        return self.runtime == "python"
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if missing := [name for name in ABOUT if name not in self.costs]:

@@ -47,7 +47,7 @@ RECORD = np.dtype(
   time stamp, SO_TIMESTAMPNS of socket(7)).
 """
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,19 @@ class TaskTimes:
     sleeping_ns: int
     helper: bool = False
     """The thread belongs to the C library or the kernel, not to the program."""
+
+
+@dataclass(frozen=True)
+class CoreTimes:
+    """Where one core of the server spent the run, ns; the sum is the elapsed time."""
+
+    user_ns: int
+    system_ns: int
+    softirq_ns: int
+    switch_ns: int
+    """From one thread to another, or out of idling into a thread."""
+    stolen_ns: int
+    idle_ns: int
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,8 @@ class Run:
     """How long the run took to make."""
     events: int | None = None
     """SimPy events of a simulated run."""
+    core_times: tuple[CoreTimes, ...] = ()
+    """One for each core of a simulated run."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """What it takes to make the run again: versions, workload, machine, cost profile, host."""
 
@@ -138,6 +153,8 @@ class Run:
             ),
             "wall_s": self.wall_s,
         }
+        if self.core_times:
+            summary["cores"] = [asdict(core) for core in self.core_times]
         if self.events is not None:
             summary["events_per_request"] = self.events / requests
         return summary
@@ -169,6 +186,7 @@ class Run:
             version = about.pop("format")
             if version == _FORMAT and records.dtype == RECORD:
                 about["tasks"] = tuple(TaskTimes(**task) for task in about["tasks"])
+                about["core_times"] = tuple(CoreTimes(**core) for core in about["core_times"])
                 return cls(records=records, **about)
         except (
             OSError,

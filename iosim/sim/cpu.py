@@ -3,22 +3,27 @@
 A thread pays for its calls late: a call acts at once and adds its price to `debt_ns`, and the next
 call that reads or changes anything shared pays the debt first, by holding the core that long. The
 order of all actions is that of their true times, and one SimPy event pays for several calls.
+
+A thread that is disturbed while it pays, because interrupt work holds it up or another thread takes
+the core, notices when the time it had to pay is over, and then makes up for what it lost.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from enum import IntEnum
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import simpy
 
-from iosim.costs import Prices, WakeUp
+from iosim.costs import Prices
+from iosim.machine import Machine
+from iosim.sim.accounts import SOFTIRQ, Account, Use
 from iosim.sim.engine import Alarm, Environment, Pause
+from iosim.sim.wakeups import WakeUps
+
+Work = Generator[simpy.Event, Any, None]
 
 
 class Scan(Protocol):
@@ -47,37 +52,66 @@ class Task:
     """A thread: its state, the time it spent in each, and what it owes the core."""
 
     __slots__ = (
+        "_preempted_ns",
         "_since_ns",
         "_spent_ns",
         "alarm",
+        "booked_user_ns",
         "core",
         "cpu",
         "debt_ns",
+        "disturbed",
         "env",
+        "held_up_ns",
         "helper",
         "name",
+        "paid_at_ns",
+        "paying_user_ns",
+        "pinned",
+        "runs_at_ns",
         "scan",
         "slice_left_ns",
         "state",
         "switch_in_ns",
+        "user_debt_ns",
+        "user_ns",
         "waiting_since_ns",
     )
 
-    def __init__(self, cpu: Cpu, name: str, helper: bool = False) -> None:
+    def __init__(
+        self, cpu: Cpu, name: str, helper: bool = False, pinned: Core | None = None
+    ) -> None:
         self.cpu = cpu
         self.env = cpu.env
         self.name = name
         self.helper = helper
+        self.pinned = pinned is not None
+        """The thread never leaves its core."""
         self.debt_ns = 0
+        self.user_debt_ns = 0
+        """The part of the debt that is user time."""
+        self.user_ns = 0
+        """User time that has been paid for and not yet been booked on the core."""
+        self.paid_at_ns = 0
+        """When the payment under way would end, undisturbed."""
+        self.paying_user_ns = 0
+        """User time at the end of the payment under way."""
+        self.disturbed = False
+        """Something is to be made up for when the payment under way ends."""
+        self.held_up_ns = 0
+        """How much."""
         self.state = SLEEPING
-        self.core = cpu.cores[0]
+        self.core = pinned or cpu.cores[0]
         self.alarm = Alarm(cpu.env)
         self.slice_left_ns = cpu.time_slice_ns
         self.switch_in_ns = 0
+        self.runs_at_ns = 0
+        """When the switch to the thread is over, if one is under way."""
         self.scan: Scan | None = None
         """The loop of empty tries that the thread is in, if it is."""
         self.waiting_since_ns: int | None = None
         """Since when the thread sleeps in phase 1, if it does."""
+        self._preempted_ns = 0
         self._since_ns = cpu.env.now_ns
         self._spent_ns = [0] * len(State)
 
@@ -93,20 +127,66 @@ class Task:
         spent[self.state] += self.env.now_ns - self._since_ns
         return spent
 
-    def pay(self) -> Generator[simpy.Event, Any, None]:
+    def pay(self) -> Work:
         """Hold the core for what the thread owes."""
         debt_ns, self.debt_ns = self.debt_ns, 0
+        user_ns, self.user_debt_ns = self.user_debt_ns, 0
         if debt_ns < self.slice_left_ns:
             self.slice_left_ns -= debt_ns
-            if debt_ns:
-                if not self.env.jump(debt_ns):
-                    yield Pause(self.env, debt_ns)
-                if self.core.stolen_ns:
-                    yield from self.cpu.make_up(self.core)
+            if debt_ns and not self.env.jump(debt_ns):
+                self.paid_at_ns = self.env.now_ns + debt_ns
+                self.paying_user_ns = user_ns
+                yield Pause(self.env, debt_ns)
+                user_ns = self.paying_user_ns
+                self.paying_user_ns = 0
+            if self.disturbed:
+                yield from self._make_up()
+            self.user_ns += user_ns
         else:
-            yield from self.cpu.run(self, debt_ns)
+            yield from self._work(debt_ns, user_ns)
 
-    def sleep(self) -> Generator[simpy.Event, Any, None]:
+    def _work(self, ns: int, user_ns: int) -> Work:
+        """Hold the core slice by slice; the last `user_ns` of the work are in user mode."""
+        while ns:
+            step_ns = min(ns, self.slice_left_ns)
+            ns -= step_ns
+            step_user_ns = max(0, user_ns - ns)
+            user_ns -= step_user_ns
+            self.paid_at_ns = self.env.now_ns + step_ns
+            self.paying_user_ns = step_user_ns
+            yield Pause(self.env, step_ns)
+            step_user_ns = self.paying_user_ns
+            self.paying_user_ns = 0
+            if self.disturbed:
+                yield from self._make_up()
+            self.user_ns += step_user_ns
+            self.slice_left_ns -= step_ns
+            if not self.slice_left_ns:
+                self.slice_left_ns = self.cpu.time_slice_ns
+                yield from self.give_way()
+
+    def _make_up(self) -> Work:
+        """Go on for as long as the thread was held up or off the core until now."""
+        due_ns = self.env.now_ns
+        while True:
+            if self.state is RUNNABLE:
+                yield self.alarm
+            due_ns += self.held_up_ns
+            self.held_up_ns = 0
+            if due_ns <= self.env.now_ns:
+                break
+            yield Pause(self.env, due_ns - self.env.now_ns)
+        self.disturbed = False
+
+    def hold_up(self, ns: int) -> None:
+        """Whatever the thread is at takes `ns` longer."""
+        if self.scan is not None:
+            self.scan.hold_up(ns)
+        else:
+            self.held_up_ns += ns
+            self.disturbed = True
+
+    def sleep(self) -> Work:
         """Give up the core until somebody wakes the thread; its debt must be paid."""
         assert not self.debt_ns
         self.alarm = Alarm(self.env)
@@ -116,12 +196,20 @@ class Task:
 
     def give_up_core(self) -> None:
         """Give up the core and sleep."""
-        self.enter(SLEEPING, self.env.now_ns)
-        self.cpu.leave(self.core)
+        self.held_up_ns = 0
+        self.disturbed = False
+        if self.state is RUNNABLE:
+            # It has just been preempted by a thread that it woke itself.
+            self.alarm = Alarm(self.env)
+            self.core.queue.remove(self)
+            self.enter(SLEEPING, self.env.now_ns)
+        else:
+            self.enter(SLEEPING, self.env.now_ns)
+            self.cpu.leave(self.core)
 
-    def give_way(self) -> Generator[simpy.Event, Any, None]:
+    def give_way(self) -> Work:
         """Let the others in the core's queue run first."""
-        if self.core.queue:
+        if self.core.queue and self.state is RUNNING:
             self.alarm = Alarm(self.env)
             self.enter(RUNNABLE, self.env.now_ns)
             self.core.queue.append(self)
@@ -129,66 +217,51 @@ class Task:
             yield self.alarm
             self.take_core()
 
+    def be_preempted(self) -> None:
+        """Another thread takes the core; this one goes on when it gets the core back."""
+        now_ns = self.env.now_ns
+        # User time comes last in a payment.
+        left_ns = self.paid_at_ns + self.held_up_ns - now_ns
+        done_ns = max(0, self.paying_user_ns - max(0, left_ns))
+        self.paying_user_ns -= done_ns
+        self.user_ns += done_ns
+        self._preempted_ns = now_ns
+        self.disturbed = True
+        self.alarm = Alarm(self.env)
+        self.alarm.callbacks.append(self._go_on)
+        self.enter(RUNNABLE, now_ns)
+
+    def _go_on(self, _: simpy.Event) -> None:
+        """The core is back: what was left to pay ends that much later."""
+        self.held_up_ns += self.env.now_ns - self._preempted_ns
+        slice_left_ns = self.slice_left_ns
+        self.take_core()
+        self.slice_left_ns = slice_left_ns
+
     def take_core(self) -> None:
         """Run, now that the alarm has gone off."""
-        since_ns = self.env.now_ns - self.switch_in_ns
+        now_ns, core = self.env.now_ns, self.core
+        since_ns = now_ns - self.switch_in_ns
         self.enter(RUNNING, max(since_ns, self.cpu.counting_since_ns))
         self.slice_left_ns = self.cpu.time_slice_ns
+        core.account.book_switch(now_ns, self.switch_in_ns, core.busy_until_ns)
+        if core.busy_until_ns > now_ns:
+            self.hold_up(core.busy_until_ns - now_ns)
 
 
 class Core:
     """One processor: who runs, who waits for it, and interrupt work it still has to do."""
 
-    __slots__ = ("current", "idle_since_ns", "interrupt_until_ns", "queue", "stolen_ns")
+    __slots__ = ("account", "busy_until_ns", "current", "idle_since_ns", "queue")
 
     def __init__(self) -> None:
         self.current: Task | None = None
+        """Who runs, or is being switched to."""
         self.queue: deque[Task] = deque()
         self.idle_since_ns = 0
-        self.interrupt_until_ns = 0
-        self.stolen_ns = 0
-
-
-class WakeUps:
-    """Draws how long a wake-up takes, by how long the core has idled."""
-
-    _BLOCK = 4096
-    _STEPS = 1024
-    """Quantiles that are told apart."""
-
-    def __init__(self, rows: Sequence[WakeUp], generator: np.random.Generator) -> None:
-        self._rows = rows
-        self._idle_ns = [row.idle_ns for row in rows]
-        middles = (np.arange(self._STEPS) + 0.5) / self._STEPS
-        self._latency_ns = [_quantiles(row.latency_ns, middles) for row in rows]
-        self._generator = generator
-        self._drawn: list[int] = []
-
-    def draw(self, idle_ns: int) -> tuple[int, int, int]:
-        """(latency, processor time, its cold part), ns: a random quantile, linear in idle time."""
-        if not self._drawn:
-            self._drawn = self._generator.integers(self._STEPS, size=self._BLOCK).tolist()
-        step = self._drawn.pop()
-        above = bisect_left(self._idle_ns, idle_ns)
-        if above == 0 or above == len(self._rows):
-            above -= above > 0
-            row = self._rows[above]
-            return round(self._latency_ns[above][step]), round(row.cpu_ns), round(row.cold_ns)
-        first, second = self._rows[above - 1], self._rows[above]
-        share = (idle_ns - first.idle_ns) / (second.idle_ns - first.idle_ns)
-        rest = 1 - share
-        return (
-            round(rest * self._latency_ns[above - 1][step] + share * self._latency_ns[above][step]),
-            round(rest * first.cpu_ns + share * second.cpu_ns),
-            round(rest * first.cold_ns + share * second.cold_ns),
-        )
-
-
-def _quantiles(known: list[float], probability: npt.NDArray[np.float64]) -> list[float]:
-    """Linear between the known quantiles at (k + 1/2) / n, flat beyond the outermost."""
-    at = (np.arange(len(known)) + 0.5) / len(known)
-    quantiles: list[float] = np.interp(probability, at, known).tolist()
-    return quantiles
+        self.busy_until_ns = 0
+        """When interrupt work and what else is taken from the threads ends."""
+        self.account = Account()
 
 
 class Cpu:
@@ -197,18 +270,18 @@ class Cpu:
     def __init__(
         self,
         env: Environment,
-        cores: int,
-        time_slice_ns: int,
+        machine: Machine,
         prices: Prices,
         wakeups: WakeUps,
     ) -> None:
         self.env = env
-        self.cores = [Core() for _ in range(cores)]
-        self.time_slice_ns = time_slice_ns
+        self.cores = [Core() for _ in range(machine.cores)]
+        self.time_slice_ns = machine.time_slice_ns
         self.wakeup_count = 0
         self.switch_count = 0
         self.counting_since_ns = 0
         """Begin of the load; what came before has been accounted for."""
+        self._protected_slice_ns = machine.protected_slice_ns
         self._switch_ns = prices.context_switch_ns
         self._wakeups = wakeups
 
@@ -220,59 +293,99 @@ class Cpu:
         self.wakeup_count += 1
         task.enter(RUNNABLE, now)
         core = task.core
-        if core.current is not None:
-            core = min(self.cores, key=lambda c: (c.current is not None) + len(c.queue))
-            task.core = core
-        if core.current is not None:
+        running = core.current
+        if running is not None and not task.pinned and len(self.cores) > 1:
+            task.core = core = min(self.cores, key=_load)
+            running = core.current
+        if running is None:
+            core.current = task
+            self._wake_core(core, task)
+            return True
+        # RUN_TO_PARITY of Linux's scheduler: who runs is protected for its first base slice.
+        if running.state is RUNNING and now - core.account.since_ns >= self._protected_slice_ns:
+            self._book_run(core, running)
+            running.be_preempted()
+            core.queue.appendleft(running)
+            self._switch_to(core, task)
+        else:
             core.queue.append(task)
-            return False
-        core.current = task
-        self.switch_count += 1
-        latency_ns, cpu_ns, cold_ns = self._wakeups.draw(now - core.idle_since_ns)
-        # The processor time cannot have begun before the wake-up.
-        task.switch_in_ns = max(0, min(cpu_ns - cold_ns, latency_ns))
-        task.debt_ns += cpu_ns - task.switch_in_ns
-        task.alarm.ring_in(latency_ns)
-        return True
+        return False
 
     def leave(self, core: Core) -> None:
         """The current task gives up the core: the next in the queue runs, or the core idles."""
-        if not core.queue:
-            core.current = None
-            core.idle_since_ns = self.env.now_ns
+        assert core.current is not None
+        self._book_run(core, core.current)
+        if core.queue:
+            self._switch_to(core, core.queue.popleft())
             return
-        task = core.queue.popleft()
+        core.current = None
+        core.idle_since_ns = self.env.now_ns
+        if len(self.cores) > 1:
+            self._pull(core)
+
+    def _pull(self, core: Core) -> None:
+        """An idle core takes a thread off the longest queue (newly-idle balancing)."""
+        busiest = max(self.cores, key=lambda other: len(other.queue))
+        for task in busiest.queue:
+            if not task.pinned:
+                busiest.queue.remove(task)
+                task.core = core
+                self._switch_to(core, task)
+                return
+
+    def _wake_core(self, core: Core, task: Task) -> None:
+        """Have a task run on a core that idles."""
+        self.switch_count += 1
+        latency_ns, cpu_ns, cold_ns = self._wakeups.draw(self.env.now_ns - core.idle_since_ns)
+        # The processor time cannot have begun before the wake-up.
+        task.switch_in_ns = max(0, min(cpu_ns - cold_ns, latency_ns))
+        task.debt_ns += cpu_ns - task.switch_in_ns
+        task.runs_at_ns = self.env.now_ns + latency_ns
+        task.alarm.ring_in(latency_ns)
+
+    def _switch_to(self, core: Core, task: Task) -> None:
+        """Have a task run next on a core that does not idle."""
         core.current = task
         self.switch_count += 1
         task.switch_in_ns = self._switch_ns
-        task.alarm.ring_in(task.switch_in_ns)
+        task.runs_at_ns = self.env.now_ns + self._switch_ns
+        task.alarm.ring_in(self._switch_ns)
 
-    def run(self, task: Task, ns: int) -> Generator[simpy.Event, Any, None]:
-        """Hold the task's core for `ns` of work, slice by slice."""
-        while ns:
-            step = min(ns, task.slice_left_ns)
-            yield Pause(self.env, step)
-            ns -= step
-            yield from self.make_up(task.core)
-            task.slice_left_ns -= step
-            if not task.slice_left_ns:
-                task.slice_left_ns = self.time_slice_ns
-                yield from task.give_way()
+    def _book_run(self, core: Core, task: Task) -> None:
+        """Book what a task has run."""
+        task.user_ns -= core.account.book_run(self.env.now_ns, task.user_ns, core.busy_until_ns)
 
-    def make_up(self, core: Core) -> Generator[simpy.Event, Any, None]:
-        """Wait as long as interrupt work has held up whoever runs on the core."""
-        while core.stolen_ns:
-            stolen_ns, core.stolen_ns = core.stolen_ns, 0
-            yield Pause(self.env, stolen_ns)
+    def interrupt(self, core: Core, ns: int, use: Use = SOFTIRQ) -> int:
+        """Do `ns` of interrupt work on a core, or take the time for another use.
 
-    def interrupt(self, core: Core, ns: int) -> int:
-        """Do `ns` of interrupt work on a core; returns when it is done.
-
-        It begins at once, after earlier interrupt work, and holds up whoever runs there.
+        It begins at once, after earlier interrupt work, and holds up whoever runs there. Returns
+        when it is done.
         """
-        core.interrupt_until_ns = max(self.env.now_ns, core.interrupt_until_ns) + ns
-        if core.current is not None and core.current.scan is not None:
-            core.current.scan.hold_up(ns)
-        elif core.current is not None:
-            core.stolen_ns += ns
-        return core.interrupt_until_ns
+        core.busy_until_ns = max(self.env.now_ns, core.busy_until_ns) + ns
+        core.account.take(use, ns)
+        if core.current is not None and core.current.state is RUNNING:
+            core.current.hold_up(ns)
+        return core.busy_until_ns
+
+    def spent_ns(self) -> list[dict[Use, int]]:
+        """How each core has spent its time up to now."""
+        now_ns = self.env.now_ns
+        spent = []
+        for core in self.cores:
+            account, task = core.account.copy(), core.current
+            if task is not None and task.state is RUNNING:
+                left_ns = max(0, task.paid_at_ns + task.held_up_ns - now_ns)
+                user_ns = task.user_ns + max(0, task.paying_user_ns - left_ns)
+                account.book_run(now_ns, user_ns, core.busy_until_ns)
+            else:
+                switch_ns = 0
+                if task is not None:
+                    switch_ns = max(0, now_ns - task.runs_at_ns + task.switch_in_ns)
+                account.book_switch(now_ns, switch_ns, core.busy_until_ns)
+            spent.append(account.spent_ns)
+        return spent
+
+
+def _load(core: Core) -> int:
+    """How many tasks are on a core."""
+    return (core.current is not None) + len(core.queue)

@@ -31,6 +31,11 @@ class Environment(simpy.Environment):
         self._now = self.now_ns = now_ns
         return True
 
+    @property
+    def scheduled(self) -> int:
+        """How many events are still to come."""
+        return len(self._queue)
+
     def step(self) -> None:
         """Process the next event."""
         if self._queue:

@@ -66,3 +66,18 @@ class AioReads:
         self.idle: deque[Task] = deque()
         self.helpers = 0
         self.results: dict[int, int] = {}
+
+
+class Gil:
+    """The global interpreter lock and who waits for it, see `iosim.sim.gil`."""
+
+    def __init__(self) -> None:
+        self.taken = False
+        self.waiting: deque[Task] = deque()
+
+    def let_go(self) -> None:
+        """Give the lock up; the first who waits may try again."""
+        self.taken = False
+        if self.waiting:
+            task = self.waiting.popleft()
+            task.cpu.wake(task)

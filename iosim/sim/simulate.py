@@ -15,14 +15,17 @@ from iosim.kernel import Program
 from iosim.machine import Machine
 from iosim.models import Model, get, resolve
 from iosim.provenance import provenance
-from iosim.results import Run, TaskTimes
+from iosim.results import CoreTimes, Run, TaskTimes
 from iosim.sim.clients import Clients
-from iosim.sim.cpu import Cpu, State, WakeUps
+from iosim.sim.cpu import Cpu, State
 from iosim.sim.engine import Environment
+from iosim.sim.gil import under_gil
+from iosim.sim.interference import interfere
 from iosim.sim.kernel import SimKernel
 from iosim.sim.sockets import Listener
 from iosim.sim.system import System
 from iosim.sim.tracing import TracedKernel, TracedSystem
+from iosim.sim.wakeups import WakeUps
 from iosim.trace import Trace
 from iosim.workload import Workload, stream
 
@@ -57,12 +60,14 @@ def simulate(
     env = Environment()
     prices = profile.prices()
     wakeups = WakeUps(profile.wakeup, stream(seed, "wakeups"))
-    cpu = Cpu(env, machine.cores, machine.time_slice_ns, prices, wakeups)
+    cpu = Cpu(env, machine, prices, wakeups)
     schedule = workload.schedule(seed)
     parts = (env, cpu, prices, machine, workload, schedule)
     system, kernel = System(*parts), SimKernel
     if trace is not None:
         system, kernel = TracedSystem(*parts, trace), TracedKernel
+    if profile.gil:
+        kernel = under_gil(kernel)
 
     def start(program: Program, *args: Any) -> None:
         thread = kernel(system, f"{program.__name__} {len(system.tasks)}")
@@ -71,6 +76,8 @@ def simulate(
     system.start = start
     listener = system.open(Listener())
     clients = Clients(system, schedule, listener)
+    if machine.interference is not None:
+        interfere(cpu, machine.interference, stream(seed, "interference"))
     start(program, listener.fd)
     collecting = gc.isenabled()
     # A million long-lived objects would be traversed again and again, to free nothing.
@@ -111,6 +118,10 @@ def simulate(
         cores=machine.cores,
         wall_s=time.perf_counter() - began_s,
         events=system.load_events(),
+        core_times=tuple(
+            CoreTimes(**{f"{use.name.lower()}_ns": ns for use, ns in spent.items()})
+            for spent in system.load_core_ns()
+        ),
         provenance=provenance(
             model=model, workload=workload, seed=seed, machine=machine, profile=profile
         ),

@@ -15,9 +15,10 @@ from iosim.costs import Prices
 from iosim.kernel import Call, Request
 from iosim.machine import Machine
 from iosim.results import RECORD
+from iosim.sim.accounts import Use
 from iosim.sim.cpu import Cpu, State, Task
 from iosim.sim.engine import Environment, events_made
-from iosim.sim.pending import AioReads, Signals
+from iosim.sim.pending import AioReads, Gil, Signals
 from iosim.workload import Schedule, Workload
 
 AnyFile = TypeVar("AnyFile", bound="File")
@@ -121,6 +122,7 @@ class System:
         self.start: Callable[..., None]
         """Start a program as a new thread."""
         self.aio = AioReads()
+        self.gil = Gil()
 
     def open(self, file: AnyFile) -> AnyFile:
         """Give a file the next descriptor.
@@ -162,6 +164,7 @@ class System:
         self.cpu.wakeup_count = self.cpu.switch_count = 0
         self.cpu.counting_since_ns = self.env.now_ns
         self._before_load = [task.spent_ns() for task in self.tasks]
+        self._cores_before_load = self.cpu.spent_ns()
         self._events_before_load = events_made(self.env)
 
     def catch_up(self) -> None:
@@ -185,4 +188,11 @@ class System:
         return [
             {state: ns - earlier[state] for state, ns in task.spent_ns().items()}
             for task, earlier in zip(self.tasks, before, strict=True)
+        ]
+
+    def load_core_ns(self) -> list[dict[Use, int]]:
+        """What each core did since the load began."""
+        return [
+            {use: ns - earlier[use] for use, ns in spent.items()}
+            for spent, earlier in zip(self.cpu.spent_ns(), self._cores_before_load, strict=True)
         ]

@@ -11,11 +11,12 @@ from round_costs import round_costs
 
 from iosim.kernel import Call
 from iosim.machine import Machine
-from iosim.sim.cpu import Cpu, State, Task, WakeUps
+from iosim.sim.cpu import Cpu, State, Task
 from iosim.sim.engine import Environment
 from iosim.sim.kernel import SimKernel
 from iosim.sim.sockets import Connection, Listener, connect, deliver, hang_up
 from iosim.sim.system import System
+from iosim.sim.wakeups import WakeUps
 from iosim.workload import Workload, stream
 
 
@@ -60,7 +61,7 @@ class Simulated(Transcript):
         self._env = Environment()
         prices = round_costs().prices()
         wakeups = WakeUps(round_costs().wakeup, stream(1, "wakeups"))
-        cpu = Cpu(self._env, machine.cores, machine.time_slice_ns, prices, wakeups)
+        cpu = Cpu(self._env, machine, prices, wakeups)
         system = System(self._env, cpu, prices, machine, workload, workload.schedule(1))
         self._system = system
         listener = system.open(Listener())
