@@ -165,8 +165,8 @@ def test_damaged_description(change: Callable[[dict[str, Any]], Any], tmp_path: 
 
 def test_newer_format(tmp_path: Path) -> None:
     path = small_run().save(tmp_path / "run.npz")
-    rewritten(path, lambda about: about | {"format": 2})
-    with pytest.raises(IosimError, match="run format 2, this iosim reads 1"):
+    rewritten(path, lambda about: about | {"format": 3})
+    with pytest.raises(IosimError, match="run format 3, this iosim reads 2"):
         Run.load(path)
 
 

@@ -19,7 +19,7 @@ import simpy
 
 from iosim.costs import Prices
 from iosim.machine import Machine
-from iosim.sim.accounts import SOFTIRQ, Account, Use
+from iosim.sim.accounts import Account, Use
 from iosim.sim.engine import Alarm, Environment, Pause
 from iosim.sim.wakeups import WakeUps
 
@@ -196,8 +196,6 @@ class Task:
 
     def give_up_core(self) -> None:
         """Give up the core and sleep."""
-        self.held_up_ns = 0
-        self.disturbed = False
         if self.state is RUNNABLE:
             # It has just been preempted by a thread that it woke itself.
             self.alarm = Alarm(self.env)
@@ -206,6 +204,8 @@ class Task:
         else:
             self.enter(SLEEPING, self.env.now_ns)
             self.cpu.leave(self.core)
+        self.held_up_ns = 0
+        self.disturbed = False
 
     def give_way(self) -> Work:
         """Let the others in the core's queue run first."""
@@ -225,6 +225,9 @@ class Task:
         done_ns = max(0, self.paying_user_ns - max(0, left_ns))
         self.paying_user_ns -= done_ns
         self.user_ns += done_ns
+        core = self.core
+        later_ns = max(0, core.busy_until_ns - now_ns)
+        self.user_ns -= core.account.book_run(now_ns, self.user_ns, later_ns)
         self._preempted_ns = now_ns
         self.disturbed = True
         self.alarm = Alarm(self.env)
@@ -242,17 +245,19 @@ class Task:
         """Run, now that the alarm has gone off."""
         now_ns, core = self.env.now_ns, self.core
         since_ns = now_ns - self.switch_in_ns
-        self.enter(RUNNING, max(since_ns, self.cpu.counting_since_ns))
+        counting_since_ns = self.cpu.counting_since_ns
+        self.enter(RUNNING, since_ns if since_ns > counting_since_ns else counting_since_ns)
         self.slice_left_ns = self.cpu.time_slice_ns
-        core.account.book_switch(now_ns, self.switch_in_ns, core.busy_until_ns)
-        if core.busy_until_ns > now_ns:
-            self.hold_up(core.busy_until_ns - now_ns)
+        core.account.book_switch(now_ns, self.switch_in_ns, core.overlap_ns)
+        if core.overlap_ns:
+            self.hold_up(core.overlap_ns)
+            core.overlap_ns = 0
 
 
 class Core:
     """One processor: who runs, who waits for it, and interrupt work it still has to do."""
 
-    __slots__ = ("account", "busy_until_ns", "current", "idle_since_ns", "queue")
+    __slots__ = ("account", "busy_until_ns", "current", "idle_since_ns", "overlap_ns", "queue")
 
     def __init__(self) -> None:
         self.current: Task | None = None
@@ -261,6 +266,8 @@ class Core:
         self.idle_since_ns = 0
         self.busy_until_ns = 0
         """When interrupt work and what else is taken from the threads ends."""
+        self.overlap_ns = 0
+        """How much of it falls into the switch under way, which takes that much longer."""
         self.account = Account()
 
 
@@ -299,11 +306,18 @@ class Cpu:
             running = core.current
         if running is None:
             core.current = task
-            self._wake_core(core, task)
+            self.switch_count += 1
+            latency_ns, cpu_ns, cold_ns = self._wakeups.draw(now - core.idle_since_ns)
+            # The processor time cannot have begun before the wake-up.
+            task.switch_in_ns = switch_in_ns = max(0, min(cpu_ns - cold_ns, latency_ns))
+            task.debt_ns += cpu_ns - switch_in_ns
+            task.runs_at_ns = now + latency_ns
+            task.alarm.ring_in(latency_ns)
+            if core.busy_until_ns > now:
+                core.overlap_ns = max(0, core.busy_until_ns - (task.runs_at_ns - switch_in_ns))
             return True
         # RUN_TO_PARITY of Linux's scheduler: who runs is protected for its first base slice.
         if running.state is RUNNING and now - core.account.since_ns >= self._protected_slice_ns:
-            self._book_run(core, running)
             running.be_preempted()
             core.queue.appendleft(running)
             self._switch_to(core, task)
@@ -313,13 +327,14 @@ class Cpu:
 
     def leave(self, core: Core) -> None:
         """The current task gives up the core: the next in the queue runs, or the core idles."""
-        assert core.current is not None
-        self._book_run(core, core.current)
+        now_ns, task = self.env.now_ns, core.current
+        assert task is not None
+        task.user_ns -= core.account.book_run(now_ns, task.user_ns, task.held_up_ns)
         if core.queue:
             self._switch_to(core, core.queue.popleft())
             return
         core.current = None
-        core.idle_since_ns = self.env.now_ns
+        core.idle_since_ns = now_ns
         if len(self.cores) > 1:
             self._pull(core)
 
@@ -333,16 +348,6 @@ class Cpu:
                 self._switch_to(core, task)
                 return
 
-    def _wake_core(self, core: Core, task: Task) -> None:
-        """Have a task run on a core that idles."""
-        self.switch_count += 1
-        latency_ns, cpu_ns, cold_ns = self._wakeups.draw(self.env.now_ns - core.idle_since_ns)
-        # The processor time cannot have begun before the wake-up.
-        task.switch_in_ns = max(0, min(cpu_ns - cold_ns, latency_ns))
-        task.debt_ns += cpu_ns - task.switch_in_ns
-        task.runs_at_ns = self.env.now_ns + latency_ns
-        task.alarm.ring_in(latency_ns)
-
     def _switch_to(self, core: Core, task: Task) -> None:
         """Have a task run next on a core that does not idle."""
         core.current = task
@@ -350,21 +355,23 @@ class Cpu:
         task.switch_in_ns = self._switch_ns
         task.runs_at_ns = self.env.now_ns + self._switch_ns
         task.alarm.ring_in(self._switch_ns)
+        core.overlap_ns = max(0, core.busy_until_ns - self.env.now_ns)
 
-    def _book_run(self, core: Core, task: Task) -> None:
-        """Book what a task has run."""
-        task.user_ns -= core.account.book_run(self.env.now_ns, task.user_ns, core.busy_until_ns)
-
-    def interrupt(self, core: Core, ns: int, use: Use = SOFTIRQ) -> int:
+    def interrupt(self, core: Core, ns: int, use: Use = Use.SOFTIRQ) -> int:
         """Do `ns` of interrupt work on a core, or take the time for another use.
 
         It begins at once, after earlier interrupt work, and holds up whoever runs there. Returns
         when it is done.
         """
-        core.busy_until_ns = max(self.env.now_ns, core.busy_until_ns) + ns
+        begin_ns = max(self.env.now_ns, core.busy_until_ns)
+        core.busy_until_ns = begin_ns + ns
         core.account.take(use, ns)
-        if core.current is not None and core.current.state is RUNNING:
-            core.current.hold_up(ns)
+        task = core.current
+        if task is not None and task.state is RUNNING:
+            task.hold_up(ns)
+        elif task is not None:
+            switching_since_ns = task.runs_at_ns - task.switch_in_ns
+            core.overlap_ns += max(0, core.busy_until_ns - max(begin_ns, switching_since_ns))
         return core.busy_until_ns
 
     def spent_ns(self) -> list[dict[Use, int]]:
@@ -373,15 +380,16 @@ class Cpu:
         spent = []
         for core in self.cores:
             account, task = core.account.copy(), core.current
+            later_ns = max(0, core.busy_until_ns - now_ns)
             if task is not None and task.state is RUNNING:
                 left_ns = max(0, task.paid_at_ns + task.held_up_ns - now_ns)
                 user_ns = task.user_ns + max(0, task.paying_user_ns - left_ns)
-                account.book_run(now_ns, user_ns, core.busy_until_ns)
+                account.book_run(now_ns, user_ns, later_ns)
             else:
                 switch_ns = 0
                 if task is not None:
                     switch_ns = max(0, now_ns - task.runs_at_ns + task.switch_in_ns)
-                account.book_switch(now_ns, switch_ns, core.busy_until_ns)
+                account.book_switch(now_ns, switch_ns, later_ns)
             spent.append(account.spent_ns)
         return spent
 

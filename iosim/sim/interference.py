@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from iosim.machine import Interference
-from iosim.sim.accounts import STOLEN
+from iosim.sim.accounts import Use
 from iosim.sim.cpu import Core, Cpu
 from iosim.sim.engine import call_in
 
@@ -19,7 +19,7 @@ def interfere(cpu: Cpu, interference: Interference, generator: np.random.Generat
         call_in(cpu.env, delay_ns, lambda _: steal(core))
 
     def steal(core: Core) -> None:
-        cpu.interrupt(core, int(generator.choice(interference.duration_ns)), STOLEN)
+        cpu.interrupt(core, int(generator.choice(interference.duration_ns)), Use.STOLEN)
         # What waits for nothing but this would wait for ever.
         if cpu.env.scheduled >= len(cpu.cores):
             wait(core)

@@ -180,11 +180,14 @@ class SocketCalls(Thread):
             reported = noticed_ns >= records.ready_ns[number]
             records.noticed_ns[number] = noticed_ns if reported else connection.copied_ns
             records.copied_ns[number] = connection.copied_ns
-        self.debt_ns += complete * system.prices.request_ns
+        framing_ns = complete * system.prices.request_ns
+        self.debt_ns += framing_ns
+        self.user_debt_ns += framing_ns
         return list(islice(system.requests, complete))
 
     def compute(self, ns: int) -> Call[None]:
         self.debt_ns += ns
+        self.user_debt_ns += ns
         return
         yield
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import astuple
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iosim.costs import CostProfile
-from iosim.machine import Machine, Nic
+from iosim.machine import Interference, Machine, Nic
 from iosim.models import MODELS, get
 from iosim.results import Run
 from iosim.sim import simulate
@@ -20,6 +21,8 @@ from iosim.trace import Trace
 from iosim.workload import Workload
 
 NATIVE = CostProfile.shipped("native")
+
+INTERFERENCE = Interference(per_s=20_000, duration_ns=[100, 3_000, 70_000])
 
 MACHINES = [
     Machine(),
@@ -29,6 +32,8 @@ MACHINES = [
     Machine(nic=Nic(link_bits_per_s="1Gbit/s", mtu_bytes=100), cores=2),
     Machine(receive_buffer_bytes=1_000),
     Machine(queued_signals=1),
+    Machine(cores=2, protected_slice_ns=0, interference=INTERFERENCE),
+    Machine(time_slice_ns=50_000, protected_slice_ns=3_000, nic=Nic(), interference=INTERFERENCE),
 ]
 
 
@@ -112,6 +117,11 @@ def check_times(run: Run) -> None:
         assert spent <= run.elapsed_ns if task.helper else spent == run.elapsed_ns
         assert min(task.running_ns, task.runnable_ns, task.sleeping_ns) >= 0
     assert sum(task.running_ns for task in run.tasks) <= run.cores * run.elapsed_ns
+    assert len(run.core_times) == run.cores
+    for core in run.core_times:
+        uses = astuple(core)
+        assert min(uses) >= 0
+        assert sum(uses) == run.elapsed_ns
 
 
 @settings(max_examples=400)

@@ -1,0 +1,193 @@
+"""Scheduling, and where the time of the cores goes, on scenarios small enough to add up by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from round_costs import free_costs, profile
+
+from iosim.costs import CostProfile, WakeUp
+from iosim.kernel import Call, Kernel
+from iosim.machine import Interference, Machine, Nic
+from iosim.models.blocking import serve
+from iosim.results import CoreTimes, Run
+from iosim.sim import simulate
+from iosim.workload import Workload
+
+MS = 1_000_000
+
+ONE = Workload(connections=1, requests=1, arrivals="even", rate_per_s=1_000)
+"""A request that is there 1 ms after the start."""
+
+SWITCHING = free_costs(context_switch_ns=100)
+
+
+def beside(*computing_ns: int) -> Callable[[Kernel, int], Call[None]]:
+    """A program that serves its connections one by one beside threads that compute."""
+
+    def program(kernel: Kernel, listener: int) -> Call[None]:
+        fd = yield from kernel.accept(listener)
+        for ns in computing_ns:
+            yield from kernel.spawn(compute, ns)
+        yield from serve(kernel, fd)
+
+    return program
+
+
+def compute(kernel: Kernel, ns: int) -> Call[None]:
+    while True:
+        yield from kernel.compute(ns)
+        yield from kernel.epoll_create()  # which pays
+
+
+def noticed_ns(run: Run) -> int:
+    return int(run.records["copied_ns"][0])
+
+
+def test_a_thread_that_wakes_up_preempts_one_that_has_run_for_long() -> None:
+    run = simulate(beside(100 * MS), ONE, profile=SWITCHING)
+    assert noticed_ns(run) == MS + 100
+    assert run.context_switches == 2  # there and back again
+
+
+def test_the_preempted_thread_goes_on_where_it_was() -> None:
+    """Ten requests, 1 ms apart, each taking 200 of switching there and back and 1000 to serve: what
+    the other thread does in 10 ms takes it that much longer."""
+    done: list[int] = []
+
+    def finish(kernel: Any) -> Call[None]:
+        yield from kernel.nanosleep(20 * MS)  # beyond the settling of 10 ms: the load has begun
+        began_ns = kernel.now_ns
+        yield from kernel.compute(10 * MS)
+        yield from kernel.pay()
+        done.append(kernel.now_ns - began_ns)
+
+    def program(kernel: Kernel, listener: int) -> Call[None]:
+        fd = yield from kernel.accept(listener)
+        yield from kernel.spawn(finish)
+        yield from serve(kernel, fd)
+
+    load = ONE.model_copy(update={"requests": 40, "service_ns": 1_000})
+    machine = Machine(time_slice_ns=100 * MS)
+    simulate(program, load, profile=SWITCHING, machine=machine)
+    assert done == [10 * MS + 10 * 1_200]
+
+
+def test_a_thread_is_protected_in_the_beginning_of_its_slice() -> None:
+    """The load starts in the middle of a slice of the computing thread; its protection never ends,
+    but its slice does."""
+    machine = Machine(time_slice_ns=3 * MS, protected_slice_ns=100 * MS)
+    run = simulate(beside(100 * MS), ONE, profile=SWITCHING, machine=machine)
+    assert run.context_switches == 2
+    # Slices of 3 ms since the thread was switched to, at 100; the load begins at 10 ms.
+    assert noticed_ns(run) == (100 + 12 * MS) - 10 * MS + 100
+
+
+def test_an_idle_core_takes_over_a_waiting_thread() -> None:
+    """The first of three threads finds the second core idle. The second waits for the main thread
+    to sleep, the third behind the first: until the second has ended."""
+    ended: dict[int, int] = {}
+
+    def once(kernel: Any, ns: int) -> Call[None]:
+        yield from kernel.compute(ns)
+        yield from kernel.pay()
+        ended[ns] = kernel.now_ns
+
+    def program(kernel: Any, listener: int) -> Call[None]:
+        yield from kernel.accept(listener)
+        for ns in (9 * MS, MS, 3 * MS):
+            yield from kernel.spawn(once, ns)
+        yield from kernel.accept(listener)
+
+    machine = Machine(cores=2, time_slice_ns=100 * MS)
+    costs = free_costs(context_switch_ns=100, client_send_ns=1)
+    with pytest.raises(Exception, match="never be answered"):
+        simulate(program, ONE, profile=costs, machine=machine)
+    assert ended == {9 * MS: 9 * MS, MS: 100 + MS, 3 * MS: 100 + MS + 100 + 3 * MS}
+
+
+TIMES = profile(
+    {
+        "recv_ns": 300,
+        "send_ns": 500,
+        "request_ns": 20,
+        "eagain_ns": 1,
+        "irq_ns": 600,
+        "softirq_ns_per_packet": 400,
+        "reply_ns": 10_000,
+    },
+    WakeUp(idle_ns=0, latency_ns=[3_000.0], cpu_ns=1_000, cold_ns=400),
+)
+
+
+def times(model: str, machine: Machine, costs: CostProfile = TIMES, **load: Any) -> CoreTimes:
+    """What one core did in a run."""
+    run = simulate(model, ONE.model_copy(update=load), profile=costs, machine=machine)
+    (core,) = run.core_times
+    return core
+
+
+def test_account_of_one_request() -> None:
+    """Woken 3000 after the arrival, the last 600 of it switching. 400 cold, 300 recv, 20 framing,
+    2000 computing; then send, which the program pays for before it sleeps in recv again. The reply
+    is there 10,000 after send began, when the core has idled for 9500."""
+    assert times("blocking", Machine(), service_ns=2_000) == CoreTimes(
+        user_ns=2_020,
+        system_ns=400 + 300 + 500,
+        softirq_ns=0,
+        switch_ns=600,
+        stolen_ns=0,
+        idle_ns=MS + 2_400 + 9_500,
+    )
+
+
+def test_account_of_interrupt_work() -> None:
+    """The card's interrupt, 600 + 400, comes while the core idles, before the wake-up."""
+    times_ns = times("blocking", Machine(nic=Nic()))
+    assert times_ns.softirq_ns == 1_000
+    assert times_ns.switch_ns == 600
+    assert times_ns.user_ns + times_ns.system_ns == 20 + 400 + 300 + 500
+
+
+def test_account_of_stolen_time() -> None:
+    """Of every millisecond, a quarter is stolen: of what the program does and of idling."""
+    machine = Machine(interference=Interference(per_s=10_000, duration_ns=[20_000, 30_000]))
+    load = {"requests": 1_000, "service_ns": 100_000}
+    stolen = times("blocking", machine, **load)
+    own = times("blocking", Machine(), **load)
+    elapsed_ns = sum(vars_of(stolen).values())
+    assert stolen.stolen_ns / elapsed_ns == pytest.approx(0.25, abs=0.02)
+    assert stolen.user_ns == own.user_ns == 1_000 * 100_020
+    assert own.stolen_ns == 0
+
+
+def vars_of(times: CoreTimes) -> dict[str, int]:
+    return {name: getattr(times, name) for name in CoreTimes.__dataclass_fields__}
+
+
+def test_stolen_time_delays_what_runs() -> None:
+    """50 ns every 10 us: computing for 10 ms takes about 1000 * 50 longer."""
+    machine = Machine(interference=Interference(per_s=100_000, duration_ns=[50]))
+    load = ONE.model_copy(update={"service_ns": 10 * MS})
+    quiet = simulate("epoll", load, profile=TIMES).latency_ns[0]
+    noisy = simulate("epoll", load, profile=TIMES, machine=machine).latency_ns[0]
+    assert noisy - quiet == pytest.approx(50_000, rel=0.1)
+    assert (noisy - quiet) % 50 == 0
+
+
+@pytest.mark.parametrize(("runtime", "takes_ns"), [("native", MS), ("python", 2 * MS)])
+def test_the_global_interpreter_lock(runtime: str, takes_ns: int) -> None:
+    """Two cores compute at the same time, unless the language has a lock against it."""
+    costs = free_costs().model_copy(update={"runtime": runtime})
+    load = Workload(connections=2, requests=2, arrivals="closed", service_ns=MS)
+    run = simulate("blocking", load, profile=costs, machine=Machine(cores=2))
+    assert run.elapsed_ns == takes_ns
+
+
+def test_system_calls_run_beside_the_global_interpreter_lock() -> None:
+    costs = free_costs(recv_ns=MS).model_copy(update={"runtime": "python"})
+    load = Workload(connections=2, requests=2, arrivals="closed", service_ns=MS)
+    run = simulate("blocking", load, profile=costs, machine=Machine(cores=2))
+    assert run.elapsed_ns == 3 * MS
