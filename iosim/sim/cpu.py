@@ -30,6 +30,9 @@ class Scan(Protocol):
     def count(self) -> None:
         """Enter the tries made so far into the counters."""
 
+    def break_off(self) -> None:
+        """Another thread wants the core: make the tries to come one by one."""
+
 
 class State(IntEnum):
     """Task states, as the scheduler tells them apart."""
@@ -56,6 +59,7 @@ class Task:
         "env",
         "helper",
         "name",
+        "pinned",
         "scan",
         "slice_left_ns",
         "state",
@@ -71,6 +75,8 @@ class Task:
         self.debt_ns = 0
         self.state = SLEEPING
         self.core = cpu.cores[0]
+        self.pinned = False
+        """The thread runs on this core only."""
         self.alarm = Alarm(cpu.env)
         self.slice_left_ns = cpu.time_slice_ns
         self.switch_in_ns = 0
@@ -220,7 +226,7 @@ class Cpu:
         self.wakeup_count += 1
         task.enter(RUNNABLE, now)
         core = task.core
-        if core.current is not None:
+        if core.current is not None and not task.pinned:
             core = min(self.cores, key=lambda c: (c.current is not None) + len(c.queue))
             task.core = core
         if core.current is not None:
