@@ -74,17 +74,19 @@ MACHINES = st.sampled_from(
     [
         Machine(),
         Machine(cores=2),
-        Machine(nic=Nic(latency_ns=0)),
-        Machine(nic=Nic(link_bits_per_s="1Gbit/s")),
+        Machine(nic=Nic(latency_ns=0, retransmit_ns=50_000)),
+        Machine(nic=Nic(link_bits_per_s="1Gbit/s", retransmit_ns=50_000)),
         # So many short frames that interrupts come while earlier ones are still being made up for.
-        Machine(nic=Nic(latency_ns=100, mtu_bytes=100)),
+        Machine(nic=Nic(latency_ns=100, mtu_bytes=100, retransmit_ns=50_000)),
         # Polls that ksoftirqd ends, packets that are lost and come late.
-        Machine(nic=Nic(latency_ns=100, napi_budget=2, coalesce_ns=3_000)),
+        Machine(nic=Nic(latency_ns=100, napi_budget=2, coalesce_ns=3_000, retransmit_ns=50_000)),
         Machine(
             nic=Nic(latency_ns=99, napi_budget=1, rx_ring=9, retransmit_ns=9_000),
             time_slice_ns=1_000,
         ),
-        Machine(nic=Nic(queues=4, napi_budget=2), cores=2, time_slice_ns=3_001),
+        Machine(
+            nic=Nic(queues=4, napi_budget=2, retransmit_ns=50_000), cores=2, time_slice_ns=3_001
+        ),
         Machine(time_slice_ns=1_000),
         Machine(receive_buffer_bytes=1_000),
     ]
