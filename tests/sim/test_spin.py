@@ -126,3 +126,18 @@ def test_interrupt_at_any_phase_of_a_try(latency_ns: int) -> None:
     workload = Workload(connections=2, arrivals="even", rate_per_s=100_000, requests=5)
     fast, slow = run_both(get("nonblocking"), workload, machine, seed=1)
     assert outcome(fast) == outcome(slow)
+
+
+@pytest.mark.parametrize("time_slice_ns", [1_000, 1_777])
+def test_ksoftirqd_takes_the_core_from_a_spinning_program(time_slice_ns: int) -> None:
+    """Bursts beyond the budget of a poll: the scan is broken off, now and then by a time slice that
+    ends within a try."""
+    nic = Nic(latency_ns=99, napi_budget=1, rx_ring=9, retransmit_ns=9_000)
+    machine = Machine(nic=nic, time_slice_ns=time_slice_ns)
+    workload = Workload(
+        connections=5, requests=30, rate_per_s=50_000, request_bytes=9_000, service_ns=500
+    )
+    for seed in range(12):
+        fast, slow = run_both(get("nonblocking"), workload, machine, seed)
+        assert any(task.name == "ksoftirqd/0" for task in fast.tasks)
+        assert outcome(fast) == outcome(slow)
