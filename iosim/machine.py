@@ -2,35 +2,80 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from iosim.errors import IosimError
 from iosim.units import BitsPerSecond, Bytes, Count, Nanoseconds, PerSecond
+from iosim.workload import explain
+
+_HEADER_BYTES = 40
+_FRAME_BYTES = 38
 
 
 class Nic(BaseModel):
     """A network interface between the clients and the server.
 
-    The default wire is 10GbE with the default MTU; 40 bytes of every packet are TCP and IPv4
-    headers without options, 38 more the Ethernet frame with preamble and gap (IEEE 802.3).
+    The default wire is 10GbE with the default MTU. Each packet costs 40 bytes of TCP and IPv4
+    headers without options, and 38 of Ethernet frame with preamble and gap (IEEE 802.3).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     link_bits_per_s: Annotated[BitsPerSecond, Field(gt=0)] = 10_000_000_000
+    """In each direction: packets queue for the link, and those the other way do not matter."""
     latency_ns: Nanoseconds = 5_000
     """One way, beyond the time that the bits take."""
-    mtu_bytes: Annotated[Bytes, Field(gt=40)] = 1_500
+    mtu_bytes: Annotated[Bytes, Field(gt=_HEADER_BYTES)] = 1_500
+    queues: Annotated[Count, Field(gt=0)] = 1
+    """Receive queues. Queue q interrupts core q modulo the number of cores; a connection always
+    uses the same queue (receive-side scaling)."""
+    rx_ring: Annotated[Count, Field(gt=0)] = 512
+    """Packets that each queue holds for the kernel, beyond which they are dropped; the default of
+    Linux's ixgbe and i40e drivers, see ethtool(8), -g."""
+    retransmit_ns: Annotated[Nanoseconds, Field(gt=0)] = 200_000_000
+    """How long after sending a packet the client gives it up for lost and sends it again; twice as
+    long for each time that this was in vain, up to 120 s. TCP_RTO_MIN and TCP_RTO_MAX of Linux: the
+    estimate of RFC 6298 is below the minimum on the short ways that are simulated here."""
+    coalesce_ns: Nanoseconds = 0
+    """How long after the first packet its interrupt comes; 0 is at once. ethtool(8), rx-usecs."""
+    coalesce_frames: Count = 0
+    """So many waiting packets have the interrupt come earlier; 0 is no matter how many.
+    ethtool(8), rx-frames."""
+    napi_budget: Annotated[Count, Field(gt=0)] = 64
+    """Packets that one poll takes off a queue: NAPI_POLL_WEIGHT of Linux."""
 
-    def packets(self, nbytes: int) -> int:
-        """How many packets a message takes."""
-        return -(-nbytes // (self.mtu_bytes - 40))
+    @classmethod
+    def of(cls, **values: object) -> Self:
+        """A card from values as users write them; raises IosimError with every mistake."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise IosimError(explain(error)) from None
 
-    def wire_ns(self, nbytes: int) -> int:
-        """How long a message occupies the link."""
-        bits = 8 * (nbytes + self.packets(nbytes) * (40 + 38))
-        return bits * 1_000_000_000 // self.link_bits_per_s
+    @model_validator(mode="after")
+    def _check_coalescing(self) -> Self:
+        if self.coalesce_frames and not self.coalesce_ns:
+            raise ValueError(
+                f"coalesce_frames = {self.coalesce_frames} without coalesce_ns: the last packets "
+                "of a burst would wait for ever; set coalesce_ns too"
+            )
+        if self.coalesce_frames > self.rx_ring:
+            raise ValueError(
+                f"coalesce_frames = {self.coalesce_frames}: the ring holds only "
+                f"rx_ring = {self.rx_ring}; let it hold more or wait for fewer"
+            )
+        return self
+
+    @property
+    def payload_bytes(self) -> int:
+        """The most that a packet carries of a message."""
+        return self.mtu_bytes - _HEADER_BYTES
+
+    def packet_bits(self, payload_bytes: int) -> int:
+        """For how many bits a packet occupies the link."""
+        return 8 * (payload_bytes + _HEADER_BYTES + _FRAME_BYTES)
 
 
 class Interference(BaseModel):

@@ -7,6 +7,7 @@ once, so a request may leave later than intended. Taking replies costs it nothin
 from __future__ import annotations
 
 from iosim.sim.engine import Alarm, Environment, call_in
+from iosim.sim.nic import Card
 from iosim.sim.sockets import Connection, Listener, connect, deliver, hang_up
 from iosim.sim.system import System
 from iosim.workload import Schedule
@@ -19,7 +20,8 @@ class Clients:
         workload, prices = system.workload, system.prices
         self._system = system
         self._records = system.records
-        self._nic = system.machine.nic
+        nic = system.machine.nic
+        self._card = None if nic is None else Card(system, nic)
         self._request_bytes = workload.request_bytes
         self._reply_bytes = workload.reply_bytes
         self._env: Environment = system.env
@@ -29,7 +31,10 @@ class Clients:
             prices.client_send_ns + prices.copy_ns_per_byte * workload.request_bytes
         )
         self._wake_ns = prices.client_wake_ns
-        self._way_in_ns, self._way_out_ns = _ways(system)
+        self._way_in_ns = round(
+            prices.delivery_ns + prices.copy_ns_per_byte * workload.request_bytes
+        )
+        self._way_out_ns = round(prices.reply_ns + prices.copy_ns_per_byte * workload.reply_bytes)
         self._closed_loop = workload.arrivals == "closed"
         self._hang_up = False
         self._next = 0
@@ -52,6 +57,11 @@ class Clients:
         """Requests without a reply so far."""
         return len(self._connection_of) - self._replies
 
+    @property
+    def drops(self) -> int:
+        """Packets dropped by the network card."""
+        return 0 if self._card is None else self._card.drops
+
     def start(self, hang_up: bool) -> None:
         """Begin the load now; `hang_up` closes every connection after its last reply."""
         self._hang_up = hang_up
@@ -66,8 +76,8 @@ class Clients:
     def _send_next(self) -> None:
         """Open loop: have the next request sent when it is due or the generator is free."""
         if self._next < len(self._intended_ns):
-            arrival_ns = self._send(self._next, self.origin_ns + self._intended_ns[self._next])
-            call_in(self._env, arrival_ns - self._env.now_ns, self._arrive_next)
+            there_ns = self._send(self._next, self.origin_ns + self._intended_ns[self._next])
+            call_in(self._env, there_ns - self._env.now_ns, self._arrive_next)
 
     def _arrive_next(self, _: object) -> None:
         number, self._next = self._next, self._next + 1
@@ -76,37 +86,30 @@ class Clients:
 
     def _send_now(self, number: int, due_ns: int) -> None:
         """Closed loop: send a request that has become due."""
-        arrival_ns = self._send(number, due_ns)
-        call_in(self._env, arrival_ns - self._env.now_ns, lambda _: self._arrive(number))
+        there_ns = self._send(number, due_ns)
+        call_in(self._env, there_ns - self._env.now_ns, lambda _: self._arrive(number))
 
     def _send(self, number: int, intended_ns: int) -> int:
-        """Send a request at `intended_ns` or as soon as the generator is free; its arrival time."""
+        """Send a request at `intended_ns` or as soon as the generator is free.
+
+        Returns when it is on the server's machine or, with a network card, begins its way there.
+        """
         sent_ns = max(intended_ns, self._free_ns)
         self._free_ns = sent_ns + self._send_ns
         records = self._records
         records.intended_ns[number] = intended_ns
         records.sent_ns[number] = sent_ns
-        return sent_ns + self._way_in_ns
+        return sent_ns if self._card is not None else sent_ns + self._way_in_ns
 
     def _arrive(self, number: int) -> None:
-        """The request is on the server's machine."""
-        now_ns = self._env.now_ns
-        self._records.arrival_ns[number] = now_ns
-        if self._nic is None:
-            if self._deliver(number, now_ns):
-                self._free_ns += self._wake_ns
-            return
-        system, prices = self._system, self._system.prices
-        packets = self._nic.packets(self._request_bytes)
-        work_ns = prices.irq_ns + packets * prices.softirq_ns_per_packet
-        ready_ns = system.cpu.interrupt(system.cpu.cores[0], work_ns)
-        call_in(self._env, ready_ns - now_ns, lambda _: self._deliver(number, ready_ns))
-
-    def _deliver(self, number: int, now_ns: int) -> bool:
-        """The request is on its socket; True if that woke an idle core."""
-        self._records.ready_ns[number] = now_ns
+        """The request is on the server's machine or, with a network card, on its way there."""
         connection = self._connections[self._connection_of[number]]
-        return deliver(self._system, connection, self._request_bytes)
+        if self._card is not None:
+            self._card.request(connection, number, self._request_bytes)
+            return
+        self._records.arrival_ns[number] = self._records.ready_ns[number] = self._env.now_ns
+        if deliver(self._system, connection, self._request_bytes):
+            self._free_ns += self._wake_ns
 
     def _transmit(self, connection: Connection, nbytes: int, now_ns: int) -> None:
         """The program hands `nbytes` of replies to a socket."""
@@ -118,10 +121,13 @@ class Clients:
             part = min(nbytes, reply_bytes - connection.sent)
             nbytes -= part
             connection.sent += part
+            replied_ns = now_ns + self._way_out_ns
+            if self._card is not None:
+                replied_ns = self._card.reply(part, now_ns)
             if connection.sent == reply_bytes:
                 connection.sent = 0
                 connection.answering = self._system.following[number]
-                self._replied(number, now_ns + self._way_out_ns)
+                self._replied(number, replied_ns)
 
     def _replied(self, number: int, replied_ns: int) -> None:
         """The whole reply is at the client at `replied_ns`."""
@@ -139,17 +145,3 @@ class Clients:
         self._replies += 1
         if self._replies == len(self._connection_of):
             self.done.ring_in(delay_ns)
-
-
-def _ways(system: System) -> tuple[int, int]:
-    """How long a request takes from send to the server, and a reply from send to the client."""
-    workload, prices, nic = system.workload, system.prices, system.machine.nic
-    if nic is None:
-        return (
-            round(prices.delivery_ns + workload.request_bytes * prices.copy_ns_per_byte),
-            round(prices.reply_ns + workload.reply_bytes * prices.copy_ns_per_byte),
-        )
-    return (
-        nic.latency_ns + nic.wire_ns(workload.request_bytes),
-        nic.latency_ns + nic.wire_ns(workload.reply_bytes),
-    )

@@ -35,6 +35,9 @@ class Scan(Protocol):
     def count(self) -> None:
         """Enter the tries made so far into the counters."""
 
+    def break_off(self) -> None:
+        """Another thread wants the core: make the tries to come one by one."""
+
 
 class State(IntEnum):
     """Task states, as the scheduler tells them apart."""
@@ -78,14 +81,12 @@ class Task:
         "waiting_since_ns",
     )
 
-    def __init__(
-        self, cpu: Cpu, name: str, helper: bool = False, pinned: Core | None = None
-    ) -> None:
+    def __init__(self, cpu: Cpu, name: str, helper: bool = False) -> None:
         self.cpu = cpu
         self.env = cpu.env
         self.name = name
         self.helper = helper
-        self.pinned = pinned is not None
+        self.pinned = False
         """The thread never leaves its core."""
         self.debt_ns = 0
         self.user_debt_ns = 0
@@ -101,7 +102,7 @@ class Task:
         self.held_up_ns = 0
         """How much."""
         self.state = SLEEPING
-        self.core = pinned or cpu.cores[0]
+        self.core = cpu.cores[0]
         self.alarm = Alarm(cpu.env)
         self.slice_left_ns = cpu.time_slice_ns
         self.switch_in_ns = 0
@@ -217,6 +218,17 @@ class Task:
             yield self.alarm
             self.take_core()
 
+    def step_aside(self) -> Work:
+        """Be preempted while nothing is being paid."""
+        slice_left_ns = self.slice_left_ns
+        self.alarm = Alarm(self.env)
+        self.enter(RUNNABLE, self.env.now_ns)
+        self.cpu.leave(self.core)
+        self.core.queue.appendleft(self)
+        yield self.alarm
+        self.take_core()
+        self.slice_left_ns = slice_left_ns
+
     def be_preempted(self) -> None:
         """Another thread takes the core; this one goes on when it gets the core back."""
         now_ns = self.env.now_ns
@@ -316,14 +328,21 @@ class Cpu:
             if core.busy_until_ns > now:
                 core.overlap_ns = max(0, core.busy_until_ns - (task.runs_at_ns - switch_in_ns))
             return True
-        # RUN_TO_PARITY of Linux's scheduler: who runs is protected for its first base slice.
-        if running.state is RUNNING and now - core.account.since_ns >= self._protected_slice_ns:
+        if running.scan is None and self.may_preempt(running):
             running.be_preempted()
             core.queue.appendleft(running)
             self._switch_to(core, task)
         else:
             core.queue.append(task)
         return False
+
+    def may_preempt(self, running: Task) -> bool:
+        """Whether a thread that wakes up takes the core from the one that has it.
+
+        RUN_TO_PARITY of Linux's scheduler: that one is protected for its first base slice.
+        """
+        had_it_ns = self.env.now_ns - running.core.account.since_ns
+        return running.state is RUNNING and had_it_ns >= self._protected_slice_ns
 
     def leave(self, core: Core) -> None:
         """The current task gives up the core: the next in the queue runs, or the core idles."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import simpy
 
 from iosim.costs import CostProfile
 from iosim.errors import STARVED, RunFailed
-from iosim.kernel import Program
+from iosim.kernel import Call, Program
 from iosim.machine import Machine
 from iosim.models import Model, get, resolve
 from iosim.provenance import provenance
 from iosim.results import CoreTimes, Run, TaskTimes
 from iosim.sim.clients import Clients
-from iosim.sim.cpu import Cpu, State
+from iosim.sim.cpu import Core, Cpu, State, Task
 from iosim.sim.engine import Environment
 from iosim.sim.gil import under_gil
 from iosim.sim.interference import interfere
@@ -73,7 +73,13 @@ def simulate(
         thread = kernel(system, f"{program.__name__} {len(system.tasks)}")
         system.launch(thread, program(thread, *args))
 
-    system.start = start
+    def kernel_thread(name: str, core: Core, work: Callable[[Task], Call[None]]) -> Task:
+        thread = kernel(system, name, helper=True)
+        thread.core, thread.pinned = core, True
+        system.launch(thread, work(thread))
+        return thread
+
+    system.start, system.kernel_thread = start, kernel_thread
     listener = system.open(Listener())
     clients = Clients(system, schedule, listener)
     if machine.interference is not None:
@@ -111,7 +117,7 @@ def simulate(
         empty_polls=system.empty_polls,
         context_switches=cpu.switch_count,
         wakeups=cpu.wakeup_count,
-        drops=0,
+        drops=clients.drops,
         wait_for_data_ns=system.wait_for_data_ns,
         copy_data_ns=system.copy_data_ns,
         elapsed_ns=env.now_ns - clients.origin_ns,

@@ -2,7 +2,7 @@
 
 The k-th try after the start is made at `begin + k * period`, at position `(start + k) mod slots`.
 So the try that meets an arrival is known the moment data arrives, and the tries before it are
-counted instead of made.
+counted instead of made. While another thread wants the core, they are made.
 """
 
 from __future__ import annotations
@@ -28,9 +28,14 @@ class Scan:
         self._slots = len(fds) + 1
         self._period_ns = thread.system.prices.eagain_ns
         self._begin_ns = thread.cpu.env.now_ns
+        self._slice_left_ns = thread.slice_left_ns
+        self._broken_off_ns: int | None = None
+        """After how much work the scan ends, if it is broken off."""
+        self.preempted = False
+        """Whether the other thread does not wait for the end of a try."""
         self._counted = 0
-        self._made = 0
-        """Tries that are over and cannot meet news any more."""
+        self._worked_ns = 0
+        """Work on tries that is done; interrupt work may have come since then."""
         self.last = None if spin else self._slots - start - 1
         """Number of the last try of the pass."""
         self.hit: int | None = None
@@ -41,16 +46,20 @@ class Scan:
         self._set_alarm()
 
     @property
+    def broken_off(self) -> bool:
+        """Whether the scan ends for the sake of another thread."""
+        return self._broken_off_ns is not None
+
+    @property
     def position(self) -> int:
-        """Where the pointer stands at the hit."""
-        assert self.hit is not None
-        return (self._start + self.hit) % self._slots
+        """Where the pointer stands at the try that is due now."""
+        return (self._start + self._made_by_now()) % self._slots
 
     def count(self, over: bool = False) -> None:
         """Enter the tries made in vain since the last count into the counters."""
         made = self._made_by_now()
         final = self.hit if self.hit is not None or self.last is None else self.last + 1
-        if final is not None:
+        if final is not None and self._broken_off_ns is None:
             # The try that ends the scan is made at this very instant.
             made = final if over else min(made, final)
         system = self._thread.system
@@ -69,14 +78,38 @@ class Scan:
 
     def hold_up(self, ns: int) -> None:
         """Interrupt work of `ns` delays every try to come."""
-        self._made = self._made_by_now()
+        self._worked_ns = self._worked_by_now()
         self._begin_ns += ns
         self._move_alarm()
 
+    def break_off(self) -> None:
+        """Another thread wants the core: end with the next try or the time slice, or at once."""
+        if self._thread.cpu.may_preempt(self._thread):
+            self.preempted = True
+            self._broken_off_ns = self._worked_by_now()
+            self._move_alarm()
+            return
+        over_ns = self._worked_by_now() - self._slice_left_ns
+        time_slice_ns = self._thread.cpu.time_slice_ns
+        slices_ns = self._slice_left_ns + max(0, -(-over_ns // time_slice_ns)) * time_slice_ns
+        self._broken_off_ns = min(self._made_by_now() * self._period_ns, slices_ns)
+        self._move_alarm()
+
+    def settle(self) -> bool:
+        """The scan is over: enter its work into the thread's account; True if that just ends a
+        time slice."""
+        thread, worked_ns = self._thread, self._worked_by_now()
+        thread.debt_ns += self._made_by_now() * self._period_ns - worked_ns
+        over_ns = (worked_ns - self._slice_left_ns) % thread.cpu.time_slice_ns
+        thread.slice_left_ns = thread.cpu.time_slice_ns - over_ns
+        return worked_ns > 0 and not over_ns
+
     def _made_by_now(self) -> int:
         """How many tries are over; one due at this very instant has not been made."""
-        elapsed_ns = self._thread.cpu.env.now_ns - self._begin_ns
-        return max(self._made, -(-elapsed_ns // self._period_ns))
+        return -(-self._worked_by_now() // self._period_ns)
+
+    def _worked_by_now(self) -> int:
+        return max(self._worked_ns, self._thread.cpu.env.now_ns - self._begin_ns)
 
     def _consider(self, fd: int) -> bool:
         """Work out which try meets news on `fd`; True if that ends the scan earlier."""
@@ -106,9 +139,11 @@ class Scan:
 
     def _set_alarm(self) -> None:
         final = self.last if self.hit is None else self.hit
-        if final is not None:
-            due_ns = self._begin_ns + final * self._period_ns
-            self.alarm.ring_in(due_ns - self._thread.cpu.env.now_ns)
+        work_ns = self._broken_off_ns
+        if work_ns is None and final is not None:
+            work_ns = final * self._period_ns
+        if work_ns is not None:
+            self.alarm.ring_in(self._begin_ns + work_ns - self._thread.cpu.env.now_ns)
 
     def _move_alarm(self) -> None:
         self.alarm = self.alarm.successor()
@@ -124,21 +159,34 @@ class SpinCalls(Thread, Kernel):
         self, fds: Sequence[int], listener: int, start: int = 0, spin: bool = False
     ) -> Call[tuple[int, int]]:
         system = self.system
-        if len(system.tasks) > 1:
-            # Another thread may want the core between two tries.
-            return (yield from super().try_each(fds, listener, start, spin))
-        yield from self.pay()
-        scan = self.scan = Scan(self, fds, listener, start, spin)
-        system.pollers.append(scan)
-        yield scan.alarm
-        system.pollers.remove(scan)
-        self.scan = None
-        scan.count(over=True)
+        while True:
+            yield from self.pay()
+            # Another thread may want the core between two tries. One that is pinned to its core is
+            # woken by interrupts only, and they break the scan off.
+            if self.core.queue or sum(not task.pinned for task in system.tasks) > 1:
+                found = yield from super().try_each(fds, listener, start)
+                if found[1] != EAGAIN or not spin:
+                    return found
+                start = 0
+                continue
+            scan = self.scan = Scan(self, fds, listener, start, spin)
+            system.pollers.append(scan)
+            yield scan.alarm
+            system.pollers.remove(scan)
+            self.scan = None
+            scan.count(over=True)
+            slice_over = scan.settle()
+            start = scan.position
+            if not scan.broken_off:
+                break
+            if scan.preempted:
+                yield from self.step_aside()
+            elif slice_over:
+                yield from self.give_way()
         if scan.hit is None:
             # The pass ended with an empty try, whose price is still owed.
             self.debt_ns += system.prices.eagain_ns
             return len(fds), EAGAIN
-        position = scan.position
-        if position < len(fds):
-            return position, (yield from self.recv(fds[position]))
-        return position, (yield from self.accept(listener, nonblocking=True))
+        if start < len(fds):
+            return start, (yield from self.recv(fds[start]))
+        return start, (yield from self.accept(listener, nonblocking=True))

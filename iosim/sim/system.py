@@ -16,7 +16,7 @@ from iosim.kernel import Call, Request
 from iosim.machine import Machine
 from iosim.results import RECORD
 from iosim.sim.accounts import Use
-from iosim.sim.cpu import Cpu, State, Task
+from iosim.sim.cpu import Core, Cpu, State, Task
 from iosim.sim.engine import Environment, events_made
 from iosim.sim.pending import AioReads, Gil, Signals
 from iosim.workload import Schedule, Workload
@@ -121,6 +121,8 @@ class System:
         self.signals = Signals(machine.queued_signals)
         self.start: Callable[..., None]
         """Start a program as a new thread."""
+        self.kernel_thread: Callable[[str, Core, Callable[[Any], Call[None]]], Task]
+        """Start a thread of the kernel with this name, core and work."""
         self.aio = AioReads()
         self.gil = Gil()
 

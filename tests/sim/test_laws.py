@@ -30,6 +30,9 @@ MACHINES = [
     Machine(cores=3, time_slice_ns=5_000),
     Machine(nic=Nic()),
     Machine(nic=Nic(link_bits_per_s="1Gbit/s", mtu_bytes=100), cores=2),
+    Machine(nic=Nic(rx_ring=2, retransmit_ns="50us"), cores=2),
+    Machine(nic=Nic(queues=3, coalesce_ns="20us", coalesce_frames=8), cores=2),
+    Machine(nic=Nic(queues=2, rx_ring=40, napi_budget=4, retransmit_ns="1ms", mtu_bytes=600)),
     Machine(receive_buffer_bytes=1_000),
     Machine(queued_signals=1),
     Machine(cores=2, protected_slice_ns=0, interference=INTERFERENCE),
@@ -86,7 +89,10 @@ def check_requests(run: Run, workload: Workload, seed: int) -> None:
     records = run.records
     schedule = workload.schedule(seed)
     assert len(records) == workload.requests
-    assert run.drops == 0
+    nic = run.provenance["machine"]["nic"]
+    # No card drops what its ring can hold.
+    if nic is None or workload.requests * -(-workload.request_bytes // 60) <= nic["rx_ring"]:
+        assert run.drops == 0
     assert (records["connection"] == schedule.connection).all()
     on_the_way = ("intended_ns", "sent_ns", "arrival_ns", "ready_ns")
     if get(run.model).family == "asynchronous":

@@ -40,6 +40,7 @@ def outcome(run: Run) -> dict[str, object]:
     return {
         "records": run.records.tolist(),
         "tasks": run.tasks,
+        "cores": run.core_times,
         "syscalls": {name: calls for name, calls in run.syscalls.items() if calls},
         "empty_polls": run.empty_polls,
         "switches": (run.context_switches, run.wakeups),
@@ -74,10 +75,19 @@ MACHINES = st.sampled_from(
     [
         Machine(),
         Machine(cores=2),
-        Machine(nic=Nic(latency_ns=0)),
-        Machine(nic=Nic(link_bits_per_s="1Gbit/s")),
+        Machine(nic=Nic(latency_ns=0, retransmit_ns=50_000)),
+        Machine(nic=Nic(link_bits_per_s="1Gbit/s", retransmit_ns=50_000)),
         # So many short frames that interrupts come while earlier ones are still being made up for.
-        Machine(nic=Nic(latency_ns=100, mtu_bytes=100)),
+        Machine(nic=Nic(latency_ns=100, mtu_bytes=100, retransmit_ns=50_000)),
+        # Polls that ksoftirqd ends, packets that are lost and come late.
+        Machine(nic=Nic(latency_ns=100, napi_budget=2, coalesce_ns=3_000, retransmit_ns=50_000)),
+        Machine(
+            nic=Nic(latency_ns=99, napi_budget=1, rx_ring=9, retransmit_ns=9_000),
+            time_slice_ns=1_000,
+        ),
+        Machine(
+            nic=Nic(queues=4, napi_budget=2, retransmit_ns=50_000), cores=2, time_slice_ns=3_001
+        ),
         Machine(time_slice_ns=1_000),
         Machine(receive_buffer_bytes=1_000),
     ]
@@ -117,3 +127,21 @@ def test_interrupt_at_any_phase_of_a_try(latency_ns: int) -> None:
     workload = Workload(connections=2, arrivals="even", rate_per_s=100_000, requests=5)
     fast, slow = run_both(get("nonblocking"), workload, machine, seed=1)
     assert outcome(fast) == outcome(slow)
+
+
+@pytest.mark.parametrize("protected_slice_ns", [0, 1_234, 10**9])
+@pytest.mark.parametrize("time_slice_ns", [1_000, 1_777])
+def test_ksoftirqd_takes_the_core_from_a_spinning_program(
+    time_slice_ns: int, protected_slice_ns: int
+) -> None:
+    """Bursts beyond the budget of a poll: the scan is broken off, now and then by a time slice that
+    ends within a try."""
+    nic = Nic(latency_ns=99, napi_budget=1, rx_ring=9, retransmit_ns=9_000)
+    machine = Machine(nic=nic, time_slice_ns=time_slice_ns, protected_slice_ns=protected_slice_ns)
+    workload = Workload(
+        connections=5, requests=30, rate_per_s=50_000, request_bytes=9_000, service_ns=500
+    )
+    for seed in range(12):
+        fast, slow = run_both(get("nonblocking"), workload, machine, seed)
+        assert any(task.name == "ksoftirqd/0" for task in fast.tasks)
+        assert outcome(fast) == outcome(slow)

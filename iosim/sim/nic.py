@@ -1,0 +1,165 @@
+"""The network card's wire: packets, lost packets, and each connection's bytes in order.
+
+What TCP does beyond that is left out, since the requests simulated here take a few packets: a
+message leaves in one piece, without a congestion window; a loss is noticed by timeout and not by
+the duplicate acknowledgements of later packets; acknowledgements occupy neither link nor processor.
+After a timeout a client sends one lost packet at a time, each when the one before is acknowledged:
+the window of one packet that RFC 5681 begins again with, though it would grow.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from iosim.machine import Nic
+from iosim.sim.engine import call_in
+from iosim.sim.napi import Ksoftirqd, RxQueue
+from iosim.sim.sockets import Connection, deliver
+from iosim.sim.system import System
+
+_RETRANSMIT_MAX_NS = 120_000_000_000
+"""TCP_RTO_MAX of Linux."""
+
+
+class Link:
+    """One direction of the wire: packets take it one after the other."""
+
+    def __init__(self, nic: Nic) -> None:
+        self._nic = nic
+        self._free = 0
+        """When the link is free, in ns times its bits per second: exact, or roundings would add up
+        to a link that is faster than it is."""
+
+    def carry(self, now_ns: int, payload_bytes: int) -> int:
+        """Send a packet as soon as the link is free; when it is at the other end."""
+        rate = self._nic.link_bits_per_s
+        begin = max(self._free, now_ns * rate)
+        self._free = begin + self._nic.packet_bits(payload_bytes) * 1_000_000_000
+        return self._free // rate + self._nic.latency_ns
+
+
+class Stream:
+    """What a client sends on one connection, put in order."""
+
+    __slots__ = ("connection", "early", "expected", "lost", "queue", "sent", "timeouts")
+
+    def __init__(self, connection: Connection, queue: RxQueue[Packet]) -> None:
+        self.connection = connection
+        self.queue = queue
+        self.sent = 0
+        """Packets sent so far, and so the place of the next one."""
+        self.expected = 0
+        """Place of the packet that the socket gets next."""
+        self.early: dict[int, Packet] = {}
+        """By place: packets that wait for one before them."""
+        self.lost: deque[Packet] = deque()
+        """Packets to send again, the first of which is on its way or waits for its timeout."""
+        self.timeouts = 0
+        """Times that the first of them was lost."""
+
+
+class Packet:
+    """A part of a request."""
+
+    __slots__ = ("last", "nbytes", "number", "place", "stream")
+
+    def __init__(self, stream: Stream, number: int, nbytes: int, last: bool) -> None:
+        self.stream = stream
+        self.place = stream.sent
+        stream.sent += 1
+        self.number = number
+        """Of the request."""
+        self.nbytes = nbytes
+        self.last = last
+        """It ends the request."""
+
+
+class Card:
+    """The network card, the wire and the clients' end of it."""
+
+    def __init__(self, system: System, nic: Nic) -> None:
+        self._system = system
+        self._nic = nic
+        self._env = system.env
+        self._in, self._out = Link(nic), Link(nic)
+        helpers = [Ksoftirqd(system, core) for core in range(len(system.cpu.cores))]
+        self._queues: list[RxQueue[Packet]] = [
+            RxQueue(system, nic, helpers[queue % len(helpers)], self._receive)
+            for queue in range(nic.queues)
+        ]
+        self._streams: dict[int, Stream] = {}
+        """By client; the ones that have sent something."""
+        self.drops = 0
+        """Packets that found their ring full."""
+
+    def request(self, connection: Connection, number: int, nbytes: int) -> None:
+        """A client sends a request now."""
+        stream = self._streams.get(connection.client)
+        if stream is None:
+            queue = self._queues[spread(connection.client) % len(self._queues)]
+            stream = self._streams[connection.client] = Stream(connection, queue)
+        while nbytes:
+            part = min(nbytes, self._nic.payload_bytes)
+            nbytes -= part
+            self._send(Packet(stream, number, part, last=not nbytes))
+
+    def reply(self, nbytes: int, now_ns: int) -> int:
+        """The server sends `nbytes`; when the last of them is at the client."""
+        arrival_ns = now_ns
+        while nbytes:
+            part = min(nbytes, self._nic.payload_bytes)
+            nbytes -= part
+            arrival_ns = self._out.carry(now_ns, part)
+        return arrival_ns
+
+    def _send(self, packet: Packet) -> None:
+        now_ns = self._env.now_ns
+        arrival_ns = self._in.carry(now_ns, packet.nbytes)
+        call_in(self._env, arrival_ns - now_ns, lambda _: self._arrive(packet))
+
+    def _arrive(self, packet: Packet) -> None:
+        """The packet is at the card, which keeps it if there is room."""
+        if packet.stream.queue.take(packet):
+            self._system.records.arrival_ns[packet.number] = self._env.now_ns
+            return
+        self.drops += 1
+        stream, nic = packet.stream, self._nic
+        if not stream.lost or stream.lost[0] is not packet:
+            stream.lost.append(packet)
+        if stream.lost[0] is packet:
+            timeout_ns = min(nic.retransmit_ns << stream.timeouts, _RETRANSMIT_MAX_NS)
+            stream.timeouts += 1
+            # The client's clock has run since the packet left it.
+            rest_ns = max(0, timeout_ns - nic.latency_ns)
+            call_in(self._env, rest_ns, lambda _: self._send(packet))
+
+    def _receive(self, packet: Packet) -> None:
+        """The kernel has processed a packet: what is in order goes to the socket."""
+        stream = packet.stream
+        lost = stream.lost
+        if lost and lost[0] is packet:
+            lost.popleft()
+            stream.timeouts = 0
+            if lost:
+                following = lost[0]
+                call_in(self._env, self._nic.latency_ns, lambda _: self._send(following))
+        stream.early[packet.place] = packet
+        nbytes = 0
+        while (ordered := stream.early.pop(stream.expected, None)) is not None:
+            stream.expected += 1
+            nbytes += ordered.nbytes
+            if ordered.last:
+                self._system.records.ready_ns[ordered.number] = self._env.now_ns
+        if nbytes:
+            deliver(self._system, stream.connection, nbytes)
+
+
+def spread(client: int) -> int:
+    """The hash that gives a connection its queue: the finalizer of MurmurHash3.
+
+    A card hashes addresses and ports (Toeplitz, see networking/scaling.rst of the kernel's
+    documentation). What matters of that is that it is fixed and spreads like chance, not evenly.
+    """
+    client = (client ^ client >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+    client = (client ^ client >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+    return client ^ client >> 16

@@ -1,0 +1,195 @@
+"""The network card: exact times of small scenarios, added up by hand, and what always holds."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from round_costs import free_costs
+
+from iosim.errors import IosimError
+from iosim.machine import Machine, Nic
+from iosim.results import Run
+from iosim.sim import napi, nic, simulate
+from iosim.workload import Workload
+
+COSTS = free_costs(irq_ns=600, softirq_ns_per_packet=400)
+"""A packet alone is on its socket 1000 after it came; others of its poll follow every 400."""
+
+# 22 bytes and 78 of headers are 800 bits: 800 ns on this link. A full packet has 60 bytes: 1104.
+WIRE: dict[str, Any] = {"link_bits_per_s": 10**9, "latency_ns": 200, "mtu_bytes": 100}
+
+
+def run(card: dict[str, Any], cores: int = 1, **workload: Any) -> Run:
+    load = {"arrivals": "closed", "connections": 1, "requests": 1, "request_bytes": 22}
+    machine = Machine(nic=Nic.of(**(WIRE | card)), cores=cores)
+    return simulate("epoll", Workload.of(**(load | workload)), profile=COSTS, machine=machine)
+
+
+def times(run: Run, name: str) -> list[int]:
+    return [int(at) for at in run.records[name]]
+
+
+def test_one_packet() -> None:
+    """800 + 200 there, 600 + 400 of interrupt; the reply of 64 bytes takes 60 + 4: 1104 + 656."""
+    done = run({})
+    assert times(done, "arrival_ns") == [1_000]
+    assert times(done, "ready_ns") == [2_000]
+    assert times(done, "replied_ns") == [2_000 + 1_104 + 656 + 200]
+    assert done.drops == 0
+
+
+def test_a_message_of_several_packets() -> None:
+    """60 + 60 + 22 bytes come at 1304, 2408 and 3208. The first is done at 2304, before the second
+    comes, which has an interrupt of its own and is done at 3408; the third joins its poll."""
+    done = run({}, request_bytes=142)
+    assert times(done, "arrival_ns") == [3_208]
+    assert times(done, "ready_ns") == [3_808]
+
+
+def test_packets_queue_for_the_link() -> None:
+    """Three clients send at once; each packet holds the link for 800."""
+    done = run({}, connections=3, requests=3)
+    assert times(done, "arrival_ns") == [1_000, 1_800, 2_600]
+
+
+def test_a_burst_goes_through_one_interrupt() -> None:
+    """They come every 400 from 600 on: done at 1600, then one after the other."""
+    done = run({"link_bits_per_s": 2 * 10**9}, connections=4, requests=4)
+    assert times(done, "arrival_ns") == [600, 1_000, 1_400, 1_800]
+    assert times(done, "ready_ns") == [1_600, 2_000, 2_400, 2_800]
+
+
+def test_coalescing_by_time() -> None:
+    """The interrupt comes 5000 after the first packet and finds all three."""
+    done = run({"coalesce_ns": 5_000}, connections=3, requests=3)
+    assert times(done, "ready_ns") == [7_000, 7_400, 7_800]
+
+
+def test_coalescing_by_frames() -> None:
+    """The second packet, at 1800, brings the interrupt; the third joins the poll."""
+    done = run({"coalesce_ns": 5_000, "coalesce_frames": 2}, connections=3, requests=3)
+    assert times(done, "ready_ns") == [2_800, 3_200, 3_600]
+
+
+def test_full_ring_drops_and_later_data_waits() -> None:
+    """142 bytes in three packets 276 apart on 4 Gbit/s: the ring has room for one, which it holds
+    from 476 to 1476; the others come at 752 and 952 and are lost. 10,000 after the first of them
+    left the client (552) it is sent again, for 276 + 200: there at 11,028, done at 12,028. The
+    acknowledgement takes 200; then the last needs 200 + 200 and 1000."""
+    done = run(
+        {"link_bits_per_s": 4 * 10**9, "rx_ring": 1, "retransmit_ns": 10_000}, request_bytes=142
+    )
+    assert done.drops == 2
+    assert times(done, "arrival_ns") == [12_628]
+    assert times(done, "ready_ns") == [13_628]
+
+
+def test_two_queues_interrupt_two_cores() -> None:
+    """Clients 0 and 1 of these three differ in queue: both are processed at the same time."""
+    first, second = (nic.spread(client) % 2 for client in (0, 1))
+    one = run({"link_bits_per_s": 4 * 10**9}, connections=2, requests=2, cores=2)
+    two = run({"link_bits_per_s": 4 * 10**9, "queues": 2}, connections=2, requests=2, cores=2)
+    assert first != second
+    assert times(one, "ready_ns") == [1_400, 1_800]
+    assert times(two, "ready_ns") == [1_400, 1_600]
+
+
+def test_rest_of_an_exhausted_budget_is_left_to_ksoftirqd() -> None:
+    """Four packets at 600, 1000, 1400 and 1800; the poll ends after the first, at 1600, which woke
+    the program. Its computing of 3000 comes first, then ksoftirqd gets the core: 5000, 5400, 5800.
+    """
+    done = run(
+        {"link_bits_per_s": 2 * 10**9, "napi_budget": 1},
+        connections=4,
+        requests=4,
+        service_ns=3_000,
+    )
+    (helper,) = [task for task in done.tasks if task.helper]
+    assert helper.name == "ksoftirqd/0"
+    assert helper.running_ns == 3 * 400
+    assert helper.runnable_ns == 3_000
+    assert times(done, "ready_ns") == [1_600, 5_000, 5_400, 5_800]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"coalesce_frames": 8}, "without coalesce_ns"),
+        ({"coalesce_frames": 9, "coalesce_ns": 1, "rx_ring": 8}, "the ring holds only"),
+        ({"queues": 0, "rx_ring": 0}, "queues.*rx_ring"),
+    ],
+)
+def test_impossible_card_is_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(IosimError, match=said):
+        Nic.of(**values)
+
+
+CARDS = st.builds(
+    dict,
+    rx_ring=st.sampled_from([1, 2, 7, 512]),
+    queues=st.integers(1, 3),
+    coalesce_ns=st.sampled_from([0, 700, 30_000]),
+    napi_budget=st.sampled_from([1, 3, 64]),
+    retransmit_ns=st.just(20_000),
+    link_bits_per_s=st.sampled_from([10**8, 10**9, 10**10]),
+)
+
+
+@settings(max_examples=60)
+@given(CARDS, st.integers(1, 6), st.integers(0, 30), st.sampled_from([1, 60, 61, 1_000]))
+def test_nothing_is_lost_for_good(
+    card: dict[str, Any], connections: int, more: int, nbytes: int
+) -> None:
+    """At every delivery, what was sent is delivered, held back, in a ring, lost or on the wire; a
+    packet is dropped only by a full ring; each connection gets its packets in order."""
+    sent: list[nic.Packet] = []
+    given_up: list[nic.Packet] = []
+    places: dict[nic.Stream, int] = {}
+    take, receive, make = napi.RxQueue.take, nic.Card._receive, nic.Packet.__init__
+
+    def checked_make(self: nic.Packet, *args: Any, **options: Any) -> None:
+        make(self, *args, **options)
+        sent.append(self)
+
+    def checked_take(self: Any, packet: nic.Packet) -> bool:
+        before = len(self._ring)
+        taken = take(self, packet)
+        assert taken == (before < card["rx_ring"])
+        assert len(self._ring) == before + taken
+        if not taken:
+            given_up.append(packet)
+        return taken
+
+    def checked_receive(self: nic.Card, packet: nic.Packet) -> None:
+        stream = packet.stream
+        receive(self, packet)
+        assert stream.expected >= places.get(stream, 0)
+        places[stream] = stream.expected
+        assert stream.expected not in stream.early
+        assert all(place > stream.expected for place in stream.early)
+        lost = [packet.place for packet in stream.lost]
+        assert lost == sorted(lost)
+        ringed = {p.place for p in stream.queue._ring if p.stream is stream}
+        assert not ringed & set(stream.early)
+
+    with (
+        mock.patch.object(nic.Packet, "__init__", checked_make),
+        mock.patch.object(napi.RxQueue, "take", checked_take),
+        mock.patch.object(nic.Card, "_receive", checked_receive),
+    ):
+        done = run(
+            card,
+            cores=2,
+            connections=connections,
+            requests=connections + more,
+            request_bytes=nbytes,
+        )
+    assert done.drops == len(given_up)
+    assert sum(packet.nbytes for packet in sent) == nbytes * len(done.records)
+    assert sum(places.values()) == len(sent)
+    assert all(not stream.lost and not stream.early for stream in places)
+    assert (done.records["replied_ns"] > done.records["ready_ns"]).all()
