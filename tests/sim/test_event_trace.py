@@ -44,7 +44,7 @@ def events(model: str, count: str) -> str:
 
     def add(begin_ns: int, end_ns: int | None, who: str, what: str) -> None:
         end = "" if end_ns == begin_ns else f" to {'...' if end_ns is None else f'{end_ns:,}'}"
-        lines.append((begin_ns, f"{begin_ns:,}{end}", f"{who:24}{what}"))
+        lines.append((begin_ns, f"{begin_ns:,}{end}", f"{who:28}{what}"))
 
     for change in trace.states:
         add(change.at_ns, change.at_ns, change.thread, change.state)
