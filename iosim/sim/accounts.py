@@ -55,6 +55,8 @@ class Account:
             ran_ns -= self._give(ran_ns, later_ns)
         if user_ns > ran_ns:
             user_ns = ran_ns
+        elif user_ns < 0:
+            user_ns = 0
         spent_ns = self._spent_ns
         spent_ns[_USER] += user_ns
         spent_ns[_SYSTEM] += ran_ns - user_ns

@@ -69,14 +69,13 @@ class Task:
         "helper",
         "name",
         "paid_at_ns",
-        "paying_user_ns",
         "pinned",
         "runs_at_ns",
         "scan",
         "slice_left_ns",
         "state",
         "switch_in_ns",
-        "user_debt_ns",
+        "unpaid_ns",
         "user_ns",
         "waiting_since_ns",
     )
@@ -89,14 +88,14 @@ class Task:
         self.pinned = False
         """The thread never leaves its core."""
         self.debt_ns = 0
-        self.user_debt_ns = 0
-        """The part of the debt that is user time."""
         self.user_ns = 0
-        """User time that has been paid for and not yet been booked on the core."""
+        """The user time in all debts up to now."""
+        self.booked_user_ns = 0
+        """As much of it as has been booked on a core."""
         self.paid_at_ns = 0
-        """When the payment under way would end, undisturbed."""
-        self.paying_user_ns = 0
-        """User time at the end of the payment under way."""
+        """When the payment under way, or its slice, would end undisturbed."""
+        self.unpaid_ns = 0
+        """What comes after that slice."""
         self.disturbed = False
         """Something is to be made up for when the payment under way ends."""
         self.held_up_ns = 0
@@ -131,36 +130,26 @@ class Task:
     def pay(self) -> Work:
         """Hold the core for what the thread owes."""
         debt_ns, self.debt_ns = self.debt_ns, 0
-        user_ns, self.user_debt_ns = self.user_debt_ns, 0
         if debt_ns < self.slice_left_ns:
             self.slice_left_ns -= debt_ns
             if debt_ns and not self.env.jump(debt_ns):
                 self.paid_at_ns = self.env.now_ns + debt_ns
-                self.paying_user_ns = user_ns
                 yield Pause(self.env, debt_ns)
-                user_ns = self.paying_user_ns
-                self.paying_user_ns = 0
             if self.disturbed:
                 yield from self._make_up()
-            self.user_ns += user_ns
         else:
-            yield from self._work(debt_ns, user_ns)
+            yield from self._work(debt_ns)
 
-    def _work(self, ns: int, user_ns: int) -> Work:
-        """Hold the core slice by slice; the last `user_ns` of the work are in user mode."""
+    def _work(self, ns: int) -> Work:
+        """Hold the core slice by slice."""
         while ns:
             step_ns = min(ns, self.slice_left_ns)
             ns -= step_ns
-            step_user_ns = max(0, user_ns - ns)
-            user_ns -= step_user_ns
+            self.unpaid_ns = ns
             self.paid_at_ns = self.env.now_ns + step_ns
-            self.paying_user_ns = step_user_ns
             yield Pause(self.env, step_ns)
-            step_user_ns = self.paying_user_ns
-            self.paying_user_ns = 0
             if self.disturbed:
                 yield from self._make_up()
-            self.user_ns += step_user_ns
             self.slice_left_ns -= step_ns
             if not self.slice_left_ns:
                 self.slice_left_ns = self.cpu.time_slice_ns
@@ -229,17 +218,18 @@ class Task:
         self.take_core()
         self.slice_left_ns = slice_left_ns
 
+    def left_ns(self, now_ns: int) -> int:
+        """What is left of the payment under way; user time comes last in it."""
+        return max(0, self.paid_at_ns + self.held_up_ns - now_ns) + self.unpaid_ns
+
     def be_preempted(self) -> None:
         """Another thread takes the core; this one goes on when it gets the core back."""
-        now_ns = self.env.now_ns
-        # User time comes last in a payment.
-        left_ns = self.paid_at_ns + self.held_up_ns - now_ns
-        done_ns = max(0, self.paying_user_ns - max(0, left_ns))
-        self.paying_user_ns -= done_ns
-        self.user_ns += done_ns
-        core = self.core
+        now_ns, core = self.env.now_ns, self.core
+        left_ns = self.left_ns(now_ns)
         later_ns = max(0, core.busy_until_ns - now_ns)
-        self.user_ns -= core.account.book_run(now_ns, self.user_ns, later_ns)
+        self.booked_user_ns += core.account.book_run(
+            now_ns, self.user_ns - self.booked_user_ns - left_ns, later_ns
+        )
         self._preempted_ns = now_ns
         self.disturbed = True
         self.alarm = Alarm(self.env)
@@ -348,7 +338,9 @@ class Cpu:
         """The current task gives up the core: the next in the queue runs, or the core idles."""
         now_ns, task = self.env.now_ns, core.current
         assert task is not None
-        task.user_ns -= core.account.book_run(now_ns, task.user_ns, task.held_up_ns)
+        task.booked_user_ns += core.account.book_run(
+            now_ns, task.user_ns - task.booked_user_ns - task.unpaid_ns, task.held_up_ns
+        )
         if core.queue:
             self._switch_to(core, core.queue.popleft())
             return
@@ -401,8 +393,7 @@ class Cpu:
             account, task = core.account.copy(), core.current
             later_ns = max(0, core.busy_until_ns - now_ns)
             if task is not None and task.state is RUNNING:
-                left_ns = max(0, task.paid_at_ns + task.held_up_ns - now_ns)
-                user_ns = task.user_ns + max(0, task.paying_user_ns - left_ns)
+                user_ns = task.user_ns - task.booked_user_ns - task.left_ns(now_ns)
                 account.book_run(now_ns, user_ns, later_ns)
             else:
                 switch_ns = 0

@@ -7,6 +7,8 @@ call may take it again before the one that was woken runs.
 
 from __future__ import annotations
 
+from typing import Any
+
 from iosim.sim.cpu import Work
 from iosim.sim.kernel import SimKernel
 from iosim.sim.thread import Thread
@@ -19,14 +21,20 @@ sys.setswitchinterval. (CPython counts from when the other began to wait.)"""
 class GilThread(Thread):
     """A thread that runs user code under the lock. System calls come first in what it owes."""
 
-    __slots__ = ()
+    __slots__ = ("paid_user_ns",)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.paid_user_ns = 0
+        """The user time in the debts that have been paid."""
 
     def pay(self) -> Work:
         system = self.system
         if len(system.tasks) == 1:
+            self.paid_user_ns = self.user_ns
             yield from super().pay()
             return
-        user_ns, self.user_debt_ns = self.user_debt_ns, 0
+        user_ns, self.paid_user_ns = self.user_ns - self.paid_user_ns, self.user_ns
         self.debt_ns -= user_ns
         yield from super().pay()
         gil = system.gil
@@ -41,7 +49,6 @@ class GilThread(Thread):
             step_ns = min(user_ns, SWITCH_INTERVAL_NS)
             user_ns -= step_ns
             self.debt_ns += step_ns
-            self.user_debt_ns = step_ns
             yield from super().pay()
             gil.let_go()
 

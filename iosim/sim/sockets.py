@@ -182,12 +182,12 @@ class SocketCalls(Thread):
             records.copied_ns[number] = connection.copied_ns
         framing_ns = complete * system.prices.request_ns
         self.debt_ns += framing_ns
-        self.user_debt_ns += framing_ns
+        self.user_ns += framing_ns
         return list(islice(system.requests, complete))
 
     def compute(self, ns: int) -> Call[None]:
         self.debt_ns += ns
-        self.user_debt_ns += ns
+        self.user_ns += ns
         return
         yield
 

@@ -191,3 +191,12 @@ def test_system_calls_run_beside_the_global_interpreter_lock() -> None:
     load = Workload(connections=2, requests=2, arrivals="closed", service_ns=MS)
     run = simulate("blocking", load, profile=costs, machine=Machine(cores=2))
     assert run.elapsed_ns == 3 * MS
+
+
+def test_threads_of_the_kernel_know_no_interpreter_lock() -> None:
+    """A flood of packets, which ksoftirqd takes over, under a profile of Python."""
+    machine = Machine(nic=Nic(napi_budget=1))
+    load = Workload(connections=20, requests=200, rate_per_s=2_000_000, service_ns=5_000)
+    run = simulate("blocking", load, machine=machine)
+    assert "ksoftirqd/0" in {task.name for task in run.tasks}
+    assert len(run.records) == 200
