@@ -196,7 +196,7 @@ def test_system_calls_run_beside_the_global_interpreter_lock() -> None:
 def test_threads_of_the_kernel_know_no_interpreter_lock() -> None:
     """A flood of packets, which ksoftirqd takes over, under a profile of Python."""
     machine = Machine(nic=Nic(napi_budget=1))
-    load = Workload(connections=20, requests=200, rate_per_s=2_000_000, service_ns=5_000)
+    load = Workload(connections=20, requests=200, rate_per_s=50_000, request_bytes=9_000)
     run = simulate("blocking", load, machine=machine)
     assert "ksoftirqd/0" in {task.name for task in run.tasks}
     assert len(run.records) == 200
