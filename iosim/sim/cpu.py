@@ -55,6 +55,7 @@ class Task:
         "debt_ns",
         "env",
         "helper",
+        "interrupted",
         "name",
         "scan",
         "slice_left_ns",
@@ -76,6 +77,8 @@ class Task:
         self.switch_in_ns = 0
         self.scan: Scan | None = None
         """The loop of empty tries that the thread is in, if it is."""
+        self.interrupted = False
+        """A signal handler interrupts a sleep that goes on afterwards."""
         self.waiting_since_ns: int | None = None
         """Since when the thread sleeps in phase 1, if it does."""
         self._since_ns = cpu.env.now_ns
@@ -107,12 +110,21 @@ class Task:
             yield from self.cpu.run(self, debt_ns)
 
     def sleep(self) -> Generator[simpy.Event, Any, None]:
-        """Give up the core until somebody wakes the thread; its debt must be paid."""
-        assert not self.debt_ns
-        self.alarm = Alarm(self.env)
-        self.give_up_core()
-        yield self.alarm
-        self.take_core()
+        """Give up the core until somebody wakes the thread; its debt must be paid.
+
+        Signal handlers interrupt the sleep; the thread stays in its wait queues meanwhile.
+        """
+        while True:
+            assert not self.debt_ns
+            self.interrupted = False
+            self.alarm = Alarm(self.env)
+            self.give_up_core()
+            yield self.alarm
+            self.take_core()
+            while self.interrupted and self.debt_ns:
+                yield from self.pay()
+            if not self.interrupted:
+                return
 
     def give_up_core(self) -> None:
         """Give up the core and sleep."""
@@ -215,6 +227,7 @@ class Cpu:
     def wake(self, task: Task) -> bool:
         """Make a sleeping task runnable; True if that woke an idle core. Others are left alone."""
         if task.state is not SLEEPING:
+            task.interrupted = False
             return False
         now = self.env.now_ns
         self.wakeup_count += 1
@@ -234,6 +247,14 @@ class Cpu:
         task.debt_ns += cpu_ns - task.switch_in_ns
         task.alarm.ring_in(latency_ns)
         return True
+
+    def interrupt_sleep(self, task: Task) -> bool:
+        """Wake a sleeping task for a signal handler only; True if that woke an idle core."""
+        if task.state is not SLEEPING:
+            return False
+        woke = self.wake(task)
+        task.interrupted = True
+        return woke
 
     def leave(self, core: Core) -> None:
         """The current task gives up the core: the next in the queue runs, or the core idles."""
@@ -271,8 +292,12 @@ class Cpu:
         It begins at once, after earlier interrupt work, and holds up whoever runs there.
         """
         core.interrupt_until_ns = max(self.env.now_ns, core.interrupt_until_ns) + ns
+        self.hold_up(core, ns)
+        return core.interrupt_until_ns
+
+    def hold_up(self, core: Core, ns: int) -> None:
+        """Whoever runs on the core goes on `ns` later."""
         if core.current is not None and core.current.scan is not None:
             core.current.scan.hold_up(ns)
         elif core.current is not None:
             core.stolen_ns += ns
-        return core.interrupt_until_ns

@@ -64,9 +64,10 @@ def simulate(
     if trace is not None:
         system, kernel = TracedSystem(*parts, trace), TracedKernel
 
-    def start(program: Program, *args: Any) -> None:
+    def start(program: Program, *args: Any) -> SimKernel:
         thread = kernel(system, f"{program.__name__} {len(system.tasks)}")
         system.launch(thread, program(thread, *args))
+        return thread
 
     system.start = start
     listener = system.open(Listener())

@@ -185,8 +185,9 @@ class SocketCalls(Thread):
 
     def compute(self, ns: int) -> Call[None]:
         self.debt_ns += ns
-        return
-        yield
+        while self.debt_ns and self.system.signals.interrupting:
+            # What a handler sets meanwhile shall be seen when the computing is over.
+            yield from self.pay()
 
     def send(self, fd: int, nbytes: int) -> Call[int]:
         if self.debt_ns:
