@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from iosim.kernel import EAGAIN, READ_BYTES, Call, Request
+from iosim.sim.signals import Owner
 from iosim.sim.system import File, System
 from iosim.sim.thread import Thread
 
@@ -95,6 +96,10 @@ def hang_up(system: System, connection: Connection) -> None:
     """The client closes its end."""
     connection.hung_up = True
     system.became_readable(connection)
+    # Linux signals the end of a stream twice, in tcp_fin() and in tcp_data_queue().
+    for watcher in connection.watchers:
+        if isinstance(watcher, Owner):
+            watcher.notify(connection)
 
 
 def connect(system: System, listener: Listener, connection: Connection) -> None:
