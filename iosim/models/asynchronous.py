@@ -30,7 +30,7 @@ class Aio(Model):
 
     @property
     def name(self) -> str:
-        return "aio" if self.completion == "signal" else "aio-callback"
+        return "aio"
 
     def program(self, kernel: Kernel, listener: int) -> Call[None]:
         if self.completion == "callback":

@@ -36,6 +36,7 @@ class Helper(Thread):
                 file.copied_ns = self.now_ns
                 pool.results[fd] = taken
                 self.report(fd, notify)
+                yield from self.pay()
                 # The program has slept longer and so runs first, sched(7); it often hands over the
                 # next read on this descriptor before the helper looks for more.
                 yield from self.give_way()

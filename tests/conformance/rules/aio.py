@@ -242,6 +242,7 @@ def full_signal_queue_loses_the_read(kernel: Any, listener: int) -> Call[None]:
         yield from kernel.aio_read(fd, 100, SIGRTMIN)
     yield from kernel.step()
     yield from kernel.step()
+    yield from kernel.rest()
     yield from kernel.sigwaitinfo([SIGRTMIN])
     for fd in fds:
         yield from kernel.aio_return(fd)
