@@ -35,9 +35,10 @@ class Pending:
 
     def take(self, wanted: Collection[int]) -> tuple[int, int] | None:
         """The lowest number first, of one number the oldest; so standard ones come first."""
-        signal = min((known for known in self._values if known in wanted), default=None)
-        if signal is None:
+        found = [signal for signal in self._values if signal in wanted]
+        if not found:
             return None
+        signal = min(found)
         values = self._values[signal]
         value = values.popleft()
         if not values:
