@@ -54,6 +54,9 @@ class Prices:
     epoll_ctl_ns: int = _price("epoll_ctl")
     fcntl_ns: int = _price("fcntl that sets a flag, an owner or a signal")
     sigsuspend_ns: int = _price("sigsuspend with the handler it lets run")
+    signal_handler_ns: int = _price(
+        "signal handler that interrupts: delivery, an empty handler and sigreturn", call=False
+    )
     sigwaitinfo_ns: int = _price("sigwaitinfo that takes a pending signal")
     uring_enter_ns: int = _price("io_uring_enter, without its entries")
     uring_sqe_ns: int = _price(

@@ -25,6 +25,12 @@ T = TypeVar("T")
 Call = Generator[Any, Any, T]
 """What a system call is to a program: something to `yield from`, giving a T."""
 
+Notify = int | Callable[..., Call[None]]
+"""How an `aio_read` reports its end: a signal number, or a program to run in a new thread."""
+
+SignalHandler = Callable[[int], object]
+"""What runs when a signal comes: a plain function of its number, see `Kernel.sigaction`."""
+
 EAGAIN = -errno.EAGAIN
 """The call would have had to wait (errno(3), value negated as in the system-call interface)."""
 
@@ -178,12 +184,35 @@ class Kernel(ABC):
     # --- signals -------------------------------------------------------------------------------
 
     @abstractmethod
+    def sigaction(self, signal: int, handler: SignalHandler) -> Call[None]:
+        """sigaction(2): run `handler(signal)` whenever the signal comes and is not blocked.
+
+        The handler interrupts whatever the program does, so it may only set variables, which the
+        program finds set when `compute` or the call under way returns (signal-safety(7)). A sleep
+        that it interrupts goes on afterwards, in whatever call it is; `sigsuspend` alone returns.
+        Linux restarts some calls itself and lets others fail with EINTR (signal(7), "Interruption
+        of system calls"), and Python makes those anew (PEP 475). Signals of one number that come
+        together run the handler once. Handlers run in the main thread, which installs them; other
+        threads keep the signals blocked.
+        """
+
+    @abstractmethod
     def sigblock(self, signals: Iterable[int]) -> Call[None]:
-        """pthread_sigmask(3) with SIG_BLOCK: keep `signals` pending until a call waits for them."""
+        """pthread_sigmask(3) with SIG_BLOCK: keep `signals` pending until a call waits for them or
+        they are unblocked.
+
+        Those without a handler get one that does nothing, so that `sigsuspend` can wait for them.
+        A thread that is spawned inherits what its parent blocks.
+        """
+
+    @abstractmethod
+    def sigunblock(self, signals: Iterable[int]) -> Call[None]:
+        """pthread_sigmask(3) with SIG_UNBLOCK; handlers of those pending run before it returns."""
 
     @abstractmethod
     def set_async(self, fd: int, signal: int) -> Call[None]:
-        """F_SETOWN_EX, F_SETSIG, O_ASYNC of fcntl(2): send `signal` when input becomes possible.
+        """F_SETOWN_EX, F_SETSIG, O_ASYNC of fcntl(2): send this thread `signal` when input becomes
+        possible. Blocked it must be, or have a handler: its default action ends the program.
 
         SIGIO is a standard signal: while one is pending, further ones merge into it. A real-time
         signal queues once per event and carries the descriptor; when the queue is full the kernel
@@ -192,12 +221,17 @@ class Kernel(ABC):
 
     @abstractmethod
     def sigsuspend(self) -> Call[None]:
-        """sigsuspend(2): unblock all signals, sleep until a handler has run, block them again."""
+        """sigsuspend(2): unblock all signals, sleep until a handler has run, block them again.
+
+        Of several pending signals it takes one of each number.
+        """
 
     @abstractmethod
     def sigwaitinfo(self, signals: Collection[int]) -> Call[tuple[int, int]]:
         """sigwaitinfo(2): take one pending signal of `signals`; sleeps while there is none.
 
+        The lowest number comes first, so standard signals before real-time ones; of one number the
+        oldest (signal(7)).
         Returns (signal, value). The value is the descriptor of a signal sent by `set_async`
         (si_fd) or of a finished `aio_read` (si_value); it is -1 for SIGIO.
         """
@@ -209,10 +243,13 @@ class Kernel(ABC):
         """aio_init(3): let the C library use at most `threads` helper threads."""
 
     @abstractmethod
-    def aio_read(self, fd: int, nbytes: int, signal: int) -> Call[None]:
-        """aio_read(3): hand a read to the C library's helpers; `signal` reports its completion.
+    def aio_read(self, fd: int, nbytes: int, notify: Notify) -> Call[None]:
+        """aio_read(3): hand a read to the C library's helpers.
 
-        At most one read may be under way per descriptor.
+        Its completion is reported by the signal `notify`, sent to the process (SIGEV_SIGNAL), or
+        by the program `notify(kernel, fd)`, run in a new thread that blocks no signals
+        (SIGEV_THREAD, sigevent(7)). When the signal queue is full the signal is lost and the
+        result becomes EAGAIN. At most one read may be under way per descriptor.
         """
 
     @abstractmethod

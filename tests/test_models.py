@@ -63,6 +63,7 @@ def test_parameters() -> None:
     ("model", "parameters", "said"),
     [
         ("aio", {"thread": 3}, "model 'aio' has no parameter 'thread': its parameters are threads"),
+        ("aio", {"completion": "poll"}, "completion = 'poll' must be one of signal, callback"),
         ("epoll", {"x": 3}, "its parameters are trigger, max_events"),
         ("blocking", {"threads": 3}, "its parameters are none"),
         ("blocking-pool", {"threads": 0}, "threads = 0 must be a whole number from 1 on"),

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, partial
 from time import monotonic_ns
 
 from iosim.host.libaio import Aio
-from iosim.host.thread import Thread
-from iosim.kernel import Call
+from iosim.host.thread import Server, Thread
+from iosim.kernel import Call, Notify
+
+
+@cache
+def _in_thread(server: Server, program: Callable[..., Call[None]]) -> Callable[[int], object]:
+    """Run the program in the thread that the C library has made for it; one function each, so that
+    a read can be made again as it was."""
+    return partial(server.run, program)
 
 
 class AioCalls(Thread):
@@ -18,11 +27,12 @@ class AioCalls(Thread):
         return
         yield
 
-    def aio_read(self, fd: int, nbytes: int, signal: int) -> Call[None]:
+    def aio_read(self, fd: int, nbytes: int, notify: Notify) -> Call[None]:
         self.syscalls["aio_read"] += 1
         if self.server.aio is None:
             self.server.aio = Aio()
-        self.server.aio.read(fd, nbytes, signal)
+        call = _in_thread(self.server, notify) if callable(notify) else notify
+        self.server.aio.read(fd, nbytes, call)
         return
         yield
 

@@ -11,9 +11,18 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from typing import ClassVar
+from collections.abc import Callable
+from functools import cache
+from typing import Any, ClassVar
 
-_SIGEV_SIGNAL = 0
+_SIGEV_SIGNAL, _SIGEV_THREAD = 0, 2
+
+_Notify = int | Callable[[int], object]
+"""How a read reports its end: a signal, or a function of the descriptor for a new thread."""
+
+
+_Function = ctypes.CFUNCTYPE(None, ctypes.c_int)
+"""Takes a union sigval, of which it sees sival_int."""
 
 
 class _Sigevent(ctypes.Structure):
@@ -22,7 +31,9 @@ class _Sigevent(ctypes.Structure):
         ("_sigval_rest", ctypes.c_int),
         ("signo", ctypes.c_int),
         ("notify", ctypes.c_int),
-        ("_rest", ctypes.c_int * 12),
+        ("function", _Function),
+        ("_attributes", ctypes.c_void_p),
+        ("_rest", ctypes.c_int * 8),
     )
 
 
@@ -54,14 +65,24 @@ class _Aioinit(ctypes.Structure):
     )
 
 
+@cache
+def _function(function: Callable[[int], object]) -> Any:
+    """The function for C to call; kept for good, as a thread may be in it at any time."""
+    return _Function(function)
+
+
 class _Read:
     """The control block and the buffer of one read; both must outlive it."""
 
-    def __init__(self, fd: int, nbytes: int, signal: int) -> None:
+    def __init__(self, fd: int, nbytes: int, notify: _Notify) -> None:
         self.nbytes = nbytes
-        self.signal = signal
+        self.notify = notify
         self.buffer = ctypes.create_string_buffer(nbytes)
-        event = _Sigevent(sival_int=fd, signo=signal, notify=_SIGEV_SIGNAL)
+        event = _Sigevent(sival_int=fd)
+        if callable(notify):
+            event.notify, event.function = _SIGEV_THREAD, _function(notify)
+        else:
+            event.notify, event.signo = _SIGEV_SIGNAL, notify
         self.block = _Aiocb(
             fildes=fd, buf=ctypes.addressof(self.buffer), nbytes=nbytes, sigevent=event
         )
@@ -107,16 +128,17 @@ class Aio:
         self._init(ctypes.byref(_Aioinit(threads=threads, num=threads, idle_time=1)))
         Aio._threads = threads
 
-    def read(self, fd: int, nbytes: int, signal: int) -> None:
+    def read(self, fd: int, nbytes: int, notify: _Notify) -> None:
         """Begin to read at most `nbytes` from `fd`, aio_read(3); raises OSError if refused.
 
-        `signal` is sent to the process when the read has finished, with si_code SI_ASYNCIO and
+        A signal is sent to the process when the read has finished, with si_code SI_ASYNCIO and
         `fd` as its value. When the signal queue is full (RLIMIT_SIGPENDING) no signal comes and
-        the result becomes -EAGAIN, although the input has been taken from the socket.
+        the result becomes -EAGAIN, although the input has been taken from the socket. A function
+        is called with `fd` in a thread that glibc makes for it, sigevent(7).
         """
         read = self._reads.get(fd)
-        if read is None or read.nbytes != nbytes or read.signal != signal:
-            read = self._prepare(fd, nbytes, signal)
+        if read is None or read.nbytes != nbytes or read.notify != notify:
+            read = self._prepare(fd, nbytes, notify)
         if self._read(read.pointer) < 0:
             number = ctypes.get_errno()
             raise OSError(number, f"aio_read: {os.strerror(number)}")
@@ -149,10 +171,10 @@ class Aio:
         if read is not None and not read.under_way:
             _in_use.discard(read)
 
-    def _prepare(self, fd: int, nbytes: int, signal: int) -> _Read:
+    def _prepare(self, fd: int, nbytes: int, notify: _Notify) -> _Read:
         self.forget(fd)
         Aio._begun = True
-        read = self._reads[fd] = _Read(fd, nbytes, signal)
+        read = self._reads[fd] = _Read(fd, nbytes, notify)
         _in_use.add(read)
         return read
 

@@ -140,9 +140,7 @@ def run(pipe: Pipe, program: Program, server: Server) -> None:
             pipe.tell(RunFailed(f"the program failed: {traceback.format_exc().strip()}"))
         finally:
             server.ended[kernel.native_id] = count(kernel.native_id, kernel)
-
-    def spawn(program: Program, *args: Any) -> None:
-        threading.Thread(target=guarded, args=(program, *args), daemon=True).start()
+            del kernel.buffer  # there may be a thread for every request
 
     def control() -> None:
         me = threading.get_native_id()
@@ -161,7 +159,7 @@ def run(pipe: Pipe, program: Program, server: Server) -> None:
                     }
                 )
 
-    server.spawn = spawn
+    server.run = guarded
     threading.Thread(target=control, daemon=True).start()
     # All are blocked so far: only the program's threads shall take signals.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())

@@ -13,7 +13,7 @@ import os
 import signal
 import struct
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cache
 
 _SIGSET_WORDS = 1024 // 64
@@ -87,12 +87,17 @@ def sigwaitinfo(signals: Collection[int]) -> tuple[int, int]:
     return signo, info[_VALUE] if carries else -1
 
 
-def handle(signo: int) -> None:
-    """Install a handler that does nothing, so that `signo` can end a `sigsuspend`.
+def handle(signo: int, handler: Callable[[int], object] = lambda _: None) -> None:
+    """Install a handler; one that does nothing lets `signo` end a `sigsuspend`.
 
     Raises ValueError outside of the main thread, as signal.signal does.
     """
-    signal.signal(signo, lambda _signo, _frame: None)
+    signal.signal(signo, lambda signo, _frame: handler(signo))
+
+
+def handled(signo: int) -> bool:
+    """Whether `signo` has a handler."""
+    return callable(signal.getsignal(signo))
 
 
 def sigsuspend() -> None:

@@ -4,21 +4,41 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Collection, Iterable
-from time import monotonic_ns
+from time import monotonic_ns, thread_time_ns
 
 from iosim.host import siglib
 from iosim.host.thread import Thread
-from iosim.kernel import Call
+from iosim.kernel import Call, SignalHandler
 
 
 class SignalCalls(Thread):
     """Asynchronous notification by signals."""
 
+    def sigaction(self, signal: int, handler: SignalHandler) -> Call[None]:
+        self.syscalls["rt_sigaction"] += 1
+
+        def timed(signo: int) -> None:
+            # The computing that it interrupts takes that much longer.
+            began_ns = thread_time_ns()
+            handler(signo)
+            self.compute_until_ns += thread_time_ns() - began_ns
+
+        siglib.handle(signal, timed)
+        return
+        yield
+
     def sigblock(self, signals: Iterable[int]) -> Call[None]:
         self.syscalls["rt_sigprocmask"] += 1
         for number in signals:
-            siglib.handle(number)
+            if not siglib.handled(number):
+                siglib.handle(number)
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        return
+        yield
+
+    def sigunblock(self, signals: Iterable[int]) -> Call[None]:
+        self.syscalls["rt_sigprocmask"] += 1
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         return
         yield
 

@@ -76,8 +76,8 @@ class SocketCalls(Thread):
         return found
 
     def compute(self, ns: int) -> Call[None]:
-        end_ns = thread_time_ns() + ns
-        while thread_time_ns() < end_ns:
+        self.compute_until_ns = thread_time_ns() + ns
+        while thread_time_ns() < self.compute_until_ns:
             pass
         return
         yield

@@ -11,7 +11,7 @@ from time import monotonic_ns
 from typing import Any
 
 from iosim.host.libaio import Aio
-from iosim.kernel import READ_BYTES, Request
+from iosim.kernel import READ_BYTES, Call, Request
 
 
 class Connection:
@@ -74,7 +74,12 @@ class Server:
         self.threads: list[Thread] = []
         self.ended: dict[int, Any] = {}
         """Last counters of the threads that are no more, by native id."""
-        self.spawn: Callable[..., None]
+        self.run: Callable[..., None]
+        """Run a program in the calling thread, with a kernel of its own."""
+
+    def spawn(self, program: Callable[..., Call[None]], *args: Any) -> None:
+        """Run a program in a new thread."""
+        threading.Thread(target=self.run, args=(program, *args), daemon=True).start()
 
     def adopt(self, sock: socket.socket, peer_port: int) -> int:
         """Take an accepted connection in; returns its descriptor."""
@@ -103,6 +108,8 @@ class Thread:
         """Time inside select, poll and epoll_wait."""
         self.in_free_ns = 0
         """Time inside other calls that sleep: for connections, signals, completions, time."""
+        self.compute_until_ns = 0
+        """The thread's own clock when the computing under way is over; signal handlers move it."""
         self.recv_since_ns = self.readiness_since_ns = self.free_since_ns = 0
         """When the call of that kind now under way began, 0 when there is none."""
         server.threads.append(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from iosim.kernel import Call
+from iosim.kernel import EAGAIN, Call, Notify
 from iosim.sim.pending import AioReads
 from iosim.sim.sockets import take
 from iosim.sim.thread import Thread
@@ -24,18 +24,19 @@ class Helper(Thread):
                 if not pool.reads:
                     pool.idle.append(self)
                     yield from self.sleep()
-            fd, nbytes, signal = pool.reads.popleft()
+            fd, nbytes, notify = pool.reads.popleft()
             file = system.files[fd]
             # Reads on one descriptor are carried out one after the other, by one helper.
-            following: tuple[int, int] | None = (nbytes, signal)
+            following: tuple[int, Notify] | None = (nbytes, notify)
             while following is not None:
                 pool.busy[fd] = None
-                nbytes, signal = following
+                nbytes, notify = following
                 taken = yield from self.read(file, nbytes)
                 yield from self.pay()
                 file.copied_ns = self.now_ns
                 pool.results[fd] = taken
-                system.signals.send(signal, fd)
+                self.report(fd, notify)
+                yield from self.pay()
                 # The program has slept longer and so runs first, sched(7); it often hands over the
                 # next read on this descriptor before the helper looks for more.
                 yield from self.give_way()
@@ -44,6 +45,19 @@ class Helper(Thread):
                     # Reads that have waited longer come first.
                     pool.reads.append((fd, *following))
                     following = None
+
+    def report(self, fd: int, notify: Notify) -> None:
+        """Tell the program that the read on `fd` has ended."""
+        system = self.system
+        if callable(notify):
+            # The new thread blocks no signals, whatever the program's threads block.
+            system.start(notify, fd)
+            self.debt_ns += system.prices.thread_create_ns
+        elif system.signals.refuses(notify):
+            # glibc makes the failure of sigqueue(3) that of the read, whose data is lost.
+            system.aio.results[fd] = EAGAIN
+        else:
+            system.signals.send(notify, fd)
 
     def read(self, file: Any, nbytes: int) -> Call[int]:
         """Sleep until there is data, and take it."""
@@ -69,17 +83,17 @@ class AioCalls(Thread):
         return
         yield
 
-    def aio_read(self, fd: int, nbytes: int, signal: int) -> Call[None]:
+    def aio_read(self, fd: int, nbytes: int, notify: Notify) -> Call[None]:
         if self.debt_ns:
             yield from self.pay()
         system = self.system
         pool = system.aio
         system.syscalls["aio_read"] += 1
         if fd in pool.busy:
-            pool.busy[fd] = (nbytes, signal)
+            pool.busy[fd] = (nbytes, notify)
             self.debt_ns += system.prices.aio_read_ns
             return
-        pool.reads.append((fd, nbytes, signal))
+        pool.reads.append((fd, nbytes, notify))
         if pool.idle:
             self.cpu.wake(pool.idle.popleft())
         elif pool.helpers < pool.limit:

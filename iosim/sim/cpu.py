@@ -67,6 +67,7 @@ class Task:
         "env",
         "held_up_ns",
         "helper",
+        "interrupted",
         "name",
         "paid_at_ns",
         "pinned",
@@ -109,6 +110,8 @@ class Task:
         """When the switch to the thread is over, if one is under way."""
         self.scan: Scan | None = None
         """The loop of empty tries that the thread is in, if it is."""
+        self.interrupted = False
+        """A signal handler interrupts a sleep that goes on afterwards."""
         self.waiting_since_ns: int | None = None
         """Since when the thread sleeps in phase 1, if it does."""
         self._preempted_ns = 0
@@ -177,12 +180,21 @@ class Task:
             self.disturbed = True
 
     def sleep(self) -> Work:
-        """Give up the core until somebody wakes the thread; its debt must be paid."""
-        assert not self.debt_ns
-        self.alarm = Alarm(self.env)
-        self.give_up_core()
-        yield self.alarm
-        self.take_core()
+        """Give up the core until somebody wakes the thread; its debt must be paid.
+
+        Signal handlers interrupt the sleep; the thread stays in its wait queues meanwhile.
+        """
+        while True:
+            assert not self.debt_ns
+            self.alarm = Alarm(self.env)
+            self.give_up_core()
+            yield self.alarm
+            self.take_core()
+            while self.interrupted and self.debt_ns:
+                yield from self.pay()
+            if not self.interrupted:
+                return
+            self.interrupted = False
 
     def give_up_core(self) -> None:
         """Give up the core and sleep."""
@@ -297,6 +309,7 @@ class Cpu:
     def wake(self, task: Task) -> bool:
         """Make a sleeping task runnable; True if that woke an idle core. Others are left alone."""
         if task.state is not SLEEPING:
+            task.interrupted = False
             return False
         now = self.env.now_ns
         self.wakeup_count += 1
@@ -333,6 +346,14 @@ class Cpu:
         """
         had_it_ns = self.env.now_ns - running.core.account.since_ns
         return running.state is RUNNING and had_it_ns >= self._protected_slice_ns
+
+    def interrupt_sleep(self, task: Task) -> bool:
+        """Wake a sleeping task for a signal handler only; True if that woke an idle core."""
+        if task.state is not SLEEPING:
+            return False
+        woke = self.wake(task)
+        task.interrupted = True
+        return woke
 
     def leave(self, core: Core) -> None:
         """The current task gives up the core: the next in the queue runs, or the core idles."""

@@ -1,56 +1,120 @@
-"""What is pending for the whole server process: signals, and reads handed to the C library."""
+"""What is pending for the threads of the server: signals, and reads handed to the C library."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from typing import Protocol
 
-from iosim.kernel import SIGIO
+from iosim.errors import RunFailed
+from iosim.kernel import SIGIO, SIGRTMIN, Notify, SignalHandler
 from iosim.sim.cpu import Task
+
+ALL_SIGNALS = frozenset(range(1, 65))
+
+
+class Pending:
+    """Signals that have been sent to one thread, or to the process, and not yet taken."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self) -> None:
+        self._values: dict[int, deque[int]] = {}
+        """By signal number, oldest first."""
+
+    def add(self, signal: int, value: int) -> bool:
+        """Queue a signal; False if it is a standard one that merges with its like."""
+        values = self._values.get(signal)
+        if values is None:
+            self._values[signal] = deque((value,))
+            return True
+        if signal < SIGRTMIN:
+            return False
+        values.append(value)
+        return True
+
+    def take(self, wanted: Collection[int]) -> tuple[int, int] | None:
+        """The lowest number first, of one number the oldest; so standard ones come first."""
+        found = [signal for signal in self._values if signal in wanted]
+        if not found:
+            return None
+        signal = min(found)
+        values = self._values[signal]
+        value = values.popleft()
+        if not values:
+            del self._values[signal]
+        return signal, value
+
+
+class Receiver(Protocol):
+    """A thread, as far as signals are concerned."""
+
+    pending: Pending
+
+    def wants(self, signal: int) -> bool:
+        """Whether the thread waits for the signal or does not block it."""
+
+    def signalled(self, signal: int) -> bool:
+        """Told of a pending signal that it wants; True if that woke an idle core."""
 
 
 class Signals:
-    """The pending signals of the server process, signal(7)."""
+    """The signals of the server process, signal(7): what is pending and what handles it.
 
-    def __init__(self, limit: int) -> None:
+    A signal is sent to one thread or to the process; the latter goes to the first thread that
+    wants it, or stays pending until one does.
+    """
+
+    def __init__(self, limit: int, threads: Iterable[Receiver]) -> None:
         self._limit = limit
-        self._sigio = False
-        self._queued: deque[tuple[int, int]] = deque()
-        self._waiting: list[tuple[Task, Collection[int]]] = []
+        self._threads = threads
+        self._process = Pending()
+        self._sent = self._taken = 0
+        """How many were queued, and how many of them have been taken."""
+        self._handlers: dict[int, SignalHandler] = {}
+        self.interrupting = False
+        """Whether the program has installed a handler of its own."""
 
-    def send(self, signal: int, value: int) -> bool:
-        """Make a signal pending and wake who waits for it; True if that woke an idle core.
+    def refuses(self, signal: int) -> bool:
+        """The queue is full, RLIMIT_SIGPENDING; a standard signal is never refused."""
+        return signal >= SIGRTMIN and self._sent - self._taken >= self._limit
 
-        SIGIO merges with one already pending. Real-time signals queue up to the limit; beyond it
-        a descriptor's signal becomes a SIGIO (fcntl(2), F_SETSIG).
-        """
-        if signal != SIGIO and len(self._queued) >= self._limit:
-            signal = SIGIO
-        if signal == SIGIO:
-            self._sigio = True
-        else:
-            self._queued.append((signal, value))
-        for entry in self._waiting:
-            task, wanted = entry
-            if signal in wanted:
-                self._waiting.remove(entry)
-                return task.cpu.wake(task)
+    def send(self, signal: int, fd: int, thread: Receiver | None = None) -> bool:
+        """Send a signal about a descriptor to a thread, or to the process; True if that woke an
+        idle core. A signal of O_ASYNC, which goes to a thread, carries the descriptor unless it is
+        SIGIO (fcntl(2), F_SETSIG)."""
+        pending = self._process if thread is None else thread.pending
+        self._sent += pending.add(signal, -1 if thread and signal == SIGIO else fd)
+        for receiver in self._threads if thread is None else (thread,):
+            if receiver.wants(signal):
+                return receiver.signalled(signal)
         return False
 
-    def take(self, wanted: Collection[int]) -> tuple[int, int] | None:
-        """One pending signal: standard ones before real-time ones, those oldest first."""
-        if self._sigio and SIGIO in wanted:
-            self._sigio = False
-            return SIGIO, -1
-        for entry in self._queued:
-            if entry[0] in wanted:
-                self._queued.remove(entry)
-                return entry
-        return None
+    def take(self, thread: Receiver, wanted: Collection[int]) -> tuple[int, int] | None:
+        """One pending signal of `wanted`: the thread's own come before those of the process."""
+        taken = thread.pending.take(wanted) or self._process.take(wanted)
+        if taken is not None:
+            self._taken += 1
+        return taken
 
-    def wait(self, task: Task, wanted: Collection[int]) -> None:
-        """Have `task` woken by the next of these signals."""
-        self._waiting.append((task, wanted))
+    def install(self, signal: int, handler: SignalHandler) -> None:
+        """Have a signal handled."""
+        self._handlers[signal] = handler
+        self.interrupting = True
+
+    def expect(self, signals: Iterable[int]) -> None:
+        """Let signals without a handler have one that does nothing."""
+        for signal in signals:
+            self._handlers.setdefault(signal, lambda _: None)
+
+    def handle(self, signal: int) -> None:
+        """Run the signal's handler."""
+        if signal not in self._handlers:
+            raise RunFailed(
+                f"signal {signal} ends the program, its default action: "
+                "block it (sigblock) or install a handler (sigaction) before it can come"
+            )
+        self._handlers[signal](signal)
 
 
 class AioReads:
@@ -59,10 +123,10 @@ class AioReads:
     def __init__(self, limit: int = 20) -> None:
         self.limit = limit
         """glibc's own limit is 20 threads (aio_threads of aio_init(3))."""
-        self.reads: deque[tuple[int, int, int]] = deque()
-        """(descriptor, bytes, signal), oldest first."""
-        self.busy: dict[int, tuple[int, int] | None] = {}
-        """The descriptor each working helper is at, and the next read on it, (bytes, signal)."""
+        self.reads: deque[tuple[int, int, Notify]] = deque()
+        """(descriptor, bytes, what to notify), oldest first."""
+        self.busy: dict[int, tuple[int, Notify] | None] = {}
+        """The descriptor each working helper is at, and the next read on it, (bytes, notify)."""
         self.idle: deque[Task] = deque()
         self.helpers = 0
         self.results: dict[int, int] = {}

@@ -1,26 +1,28 @@
-"""Signals that report readiness, and the calls that wait for them."""
+"""Signals that report readiness, the calls that wait for them, and handlers that interrupt."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from iosim.kernel import SIGIO, Call
-from iosim.sim.pending import Signals
+from iosim.kernel import SIGIO, Call, SignalHandler
+from iosim.sim.pending import ALL_SIGNALS
 from iosim.sim.system import File
 from iosim.sim.thread import Thread
 
 
 class Owner:
-    """Sends a signal whenever a descriptor with O_ASYNC becomes readable."""
+    """Sends a thread a signal whenever a descriptor with O_ASYNC becomes readable."""
 
-    __slots__ = ("_signal", "_signals")
+    __slots__ = ("_signal", "_thread")
 
-    def __init__(self, signals: Signals, signal: int) -> None:
-        self._signals = signals
+    def __init__(self, thread: Thread, signal: int) -> None:
+        self._thread = thread
         self._signal = signal
 
     def notify(self, file: File) -> bool:
-        return self._signals.send(self._signal, file.fd)
+        signals = self._thread.system.signals
+        signal = SIGIO if signals.refuses(self._signal) else self._signal
+        return signals.send(signal, file.fd, self._thread)
 
 
 class SignalCalls(Thread):
@@ -28,24 +30,46 @@ class SignalCalls(Thread):
 
     __slots__ = ()
 
+    def sigaction(self, signal: int, handler: SignalHandler) -> Call[None]:
+        yield from self.pay()
+        self.system.syscalls["rt_sigaction"] += 1
+        self.system.signals.install(signal, handler)
+
     def sigblock(self, signals: Iterable[int]) -> Call[None]:
-        # Programs of the simulated kernel take signals only in calls that wait for them.
         yield from self.pay()
         self.system.syscalls["rt_sigprocmask"] += 1
+        self.blocked = self.blocked.union(signals)
+        self.system.signals.expect(signals)
+
+    def sigunblock(self, signals: Iterable[int]) -> Call[None]:
+        yield from self.pay()
+        self.system.syscalls["rt_sigprocmask"] += 1
+        self.blocked = self.blocked.difference(signals)
+        self.debt_ns += self.run_handlers()
 
     def set_async(self, fd: int, signal: int) -> Call[None]:
         if self.debt_ns:
             yield from self.pay()
         self.system.syscalls["fcntl"] += 4
         file = self.system.files[fd]
-        file.watchers = (*file.watchers, Owner(self.system.signals, signal))
+        others = (watcher for watcher in file.watchers if not isinstance(watcher, Owner))
+        file.watchers = (*others, Owner(self, signal))
         self.debt_ns += 4 * self.system.prices.fcntl_ns
 
     def sigsuspend(self) -> Call[None]:
         yield from self.pay()
-        self.system.syscalls["rt_sigsuspend"] += 1
-        yield from self._take((SIGIO,))
-        self.debt_ns += self.system.prices.sigsuspend_ns
+        system = self.system
+        system.syscalls["rt_sigsuspend"] += 1
+        taken: tuple[int, int] | None = yield from self._take(ALL_SIGNALS)
+        self.debt_ns += system.prices.sigsuspend_ns
+        # A signal is blocked while its handler runs, but not the others: one of each number.
+        open_to = ALL_SIGNALS
+        while taken is not None:
+            system.signals.handle(taken[0])
+            open_to = open_to.difference((taken[0],))
+            taken = system.signals.take(self, open_to)
+            if taken is not None:
+                self.debt_ns += system.prices.signal_handler_ns
 
     def sigwaitinfo(self, signals: Collection[int]) -> Call[tuple[int, int]]:
         if self.debt_ns:
@@ -61,10 +85,11 @@ class SignalCalls(Thread):
     def _take(self, wanted: Collection[int]) -> Call[tuple[int, int]]:
         # The program chose to pause; with other work it would have gone on: not phase 1.
         signals = self.system.signals
-        while (taken := signals.take(wanted)) is None:
+        while (taken := signals.take(self, wanted)) is None:
             if self.debt_ns:
                 yield from self.pay()
                 continue
-            signals.wait(self, wanted)
+            self.awaited = wanted
             yield from self.sleep()
+            self.awaited = ()
         return taken

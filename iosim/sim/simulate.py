@@ -69,9 +69,10 @@ def simulate(
     if profile.gil:
         kernel = under_gil(kernel)
 
-    def start(program: Program, *args: Any) -> None:
+    def start(program: Program, *args: Any) -> SimKernel:
         thread = kernel(system, f"{program.__name__} {len(system.tasks)}")
         system.launch(thread, program(thread, *args))
+        return thread
 
     def kernel_thread(name: str, core: Core, work: Callable[[Task], Call[None]]) -> Task:
         thread = kernel(system, name, helper=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from iosim.kernel import EAGAIN, READ_BYTES, Call, Request
+from iosim.sim.signals import Owner
 from iosim.sim.system import File, System
 from iosim.sim.thread import Thread
 
@@ -95,6 +96,10 @@ def hang_up(system: System, connection: Connection) -> None:
     """The client closes its end."""
     connection.hung_up = True
     system.became_readable(connection)
+    # Linux signals the end of a stream twice, in tcp_fin() and in tcp_data_queue().
+    for watcher in connection.watchers:
+        if isinstance(watcher, Owner):
+            watcher.notify(connection)
 
 
 def connect(system: System, listener: Listener, connection: Connection) -> None:
@@ -188,8 +193,9 @@ class SocketCalls(Thread):
     def compute(self, ns: int) -> Call[None]:
         self.debt_ns += ns
         self.user_ns += ns
-        return
-        yield
+        while self.debt_ns and self.system.signals.interrupting:
+            # What a handler sets meanwhile shall be seen when the computing is over.
+            yield from self.pay()
 
     def send(self, fd: int, nbytes: int) -> Call[int]:
         if self.debt_ns:

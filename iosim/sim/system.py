@@ -109,7 +109,7 @@ class System:
         """The descriptors that have something to read, in the order in which they got it."""
         self.pollers: list[Watcher] = []
         """Threads that wait in select, poll or a spin: told of every descriptor."""
-        self.tasks: list[Task] = []
+        self.tasks: list[Any] = []
         self.syscalls: Counter[str] = Counter()
         self.empty_polls = 0
         self.wait_for_data_ns = 0
@@ -118,9 +118,9 @@ class System:
         """Where descriptors stand in the list that a spinning thread tries."""
         self.transmit: Callable[[Any, int, int], None]
         """Called with (connection, bytes, time) when the program hands bytes to a socket."""
-        self.signals = Signals(machine.queued_signals)
-        self.start: Callable[..., None]
-        """Start a program as a new thread."""
+        self.signals = Signals(machine.queued_signals, self.tasks)
+        self.start: Callable[..., Any]
+        """Start a program as a new thread, and return that."""
         self.kernel_thread: Callable[[str, Core, Callable[[Any], Call[None]]], Task]
         """Start a thread of the kernel with this name, core and work."""
         self.aio = AioReads()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Any
 
 import simpy
 
-from iosim.sim.cpu import Task
+from iosim.sim.cpu import State, Task
+from iosim.sim.pending import ALL_SIGNALS, Pending
 from iosim.sim.system import File, System
 
 Wait = Generator[simpy.Event, Any, None]
@@ -16,11 +17,16 @@ Wait = Generator[simpy.Event, Any, None]
 class Thread(Task):
     """A task of the scheduler that runs a program and so can make calls."""
 
-    __slots__ = ("system",)
+    __slots__ = ("awaited", "blocked", "pending", "system")
 
     def __init__(self, system: System, name: str, helper: bool = False) -> None:
         super().__init__(system.cpu, name, helper)
         self.system = system
+        self.blocked: frozenset[int] = ALL_SIGNALS if helper else frozenset()
+        """The signal mask. The C library's helpers take no signals."""
+        self.awaited: Collection[int] = ()
+        """Signals that the thread sleeps for, in sigsuspend or sigwaitinfo."""
+        self.pending = Pending()
         system.tasks.append(self)
 
     def live(self, program: Wait) -> Wait:
@@ -29,6 +35,7 @@ class Thread(Task):
         self.take_core()
         yield from program
         yield from self.pay()
+        self.blocked = ALL_SIGNALS
         self.give_up_core()
 
     @property
@@ -52,3 +59,36 @@ class Thread(Task):
         self.waiting_since_ns = None
         if not self.helper:
             self.system.wait_for_data_ns += max(0, waited_ns)
+
+    def wants(self, signal: int) -> bool:
+        return signal in self.awaited or signal not in self.blocked
+
+    def signalled(self, signal: int) -> bool:
+        """A signal that the thread wants is pending; True if that woke an idle core.
+
+        A handler acts at once, as calls do. A thread that runs goes on that much later; one that
+        sleeps is woken to run it and then sleeps on.
+        """
+        if signal in self.awaited:
+            self.awaited = ()
+            return self.cpu.wake(self)
+        price_ns = self.run_handlers()
+        if self.state is State.RUNNING:
+            self.hold_up(price_ns)
+            return False
+        self.debt_ns += price_ns
+        return self.cpu.interrupt_sleep(self)
+
+    def run_handlers(self) -> int:
+        """Run the handlers of the pending signals that are not blocked; returns what that costs.
+
+        Signals of one number that are delivered together run the handler once.
+        """
+        signals, handled, price_ns = self.system.signals, 0, 0
+        unblocked = ALL_SIGNALS - self.blocked
+        while (taken := signals.take(self, unblocked)) is not None:
+            if taken[0] != handled:
+                handled = taken[0]
+                signals.handle(handled)
+            price_ns += self.system.prices.signal_handler_ns
+        return price_ns

@@ -28,7 +28,8 @@ class ThreadCalls(Thread):
         if self.debt_ns:
             yield from self.pay()
         self.system.syscalls["clone3"] += 1
-        self.system.start(program, *args)
+        thread = self.system.start(program, *args)
+        thread.blocked = self.blocked
         self.debt_ns += self.system.prices.thread_create_ns
 
     def queue(self) -> Queue:

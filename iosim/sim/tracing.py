@@ -7,11 +7,11 @@ one, so that each of them is in the trace.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Collection, Sized
 from functools import wraps
 from typing import Any
 
-from iosim.kernel import SIGIO, Call, Kernel
+from iosim.kernel import Call, Kernel
 from iosim.sim.aio import Helper
 from iosim.sim.cpu import State
 from iosim.sim.kernel import SimKernel
@@ -47,23 +47,24 @@ class TracedSignals(Signals):
     """Pending signals; each that is sent is taken down."""
 
     def __init__(self, system: TracedSystem) -> None:
-        super().__init__(system.machine.queued_signals)
+        super().__init__(system.machine.queued_signals, system.tasks)
         self._system = system
 
-    def send(self, signal: int, value: int) -> bool:
-        was_pending, queued = self._sigio, len(self._queued)
-        woke = super().send(signal, value)
-        # What did not join the queue was, or has become, a SIGIO.
-        standard = len(self._queued) == queued
-        self._system.trace.signals.append(
-            Signal(
-                int(self._system.env.now_ns),
-                "merged" if standard and was_pending else "sent",
-                SIGIO if standard else signal,
-                value,
-            )
-        )
+    def send(self, signal: int, fd: int, thread: Any = None) -> bool:
+        told = Signal(int(self._system.env.now_ns), "sent", signal, fd)
+        self._system.trace.signals.append(told)
+        sent = self._sent
+        woke = super().send(signal, fd, thread)
+        if self._sent == sent:
+            told.what = "merged"
         return woke
+
+    def take(self, thread: Any, wanted: Collection[int]) -> tuple[int, int] | None:
+        taken = super().take(thread, wanted)
+        if taken is not None:
+            told = Signal(thread.now_ns, "taken", *taken, thread.name)
+            self._system.trace.signals.append(told)
+        return taken
 
 
 class TracedThread(Thread):
@@ -112,11 +113,6 @@ class TracedKernel(TracedThread, SimKernel):
         yield from self.pay()
         if self.last_call is not None and self.last_call.end_ns is not None:
             self.last_call.end_ns += self.now_ns - due_ns
-
-    def _take(self, wanted: Any) -> Call[tuple[int, int]]:
-        signal, value = yield from super()._take(wanted)
-        self.system.trace.signals.append(Signal(self.now_ns, "taken", signal, value, self.name))
-        return signal, value
 
     def _attempt(self, submission: Submission) -> Call[None]:
         yield from self.pay()

@@ -16,7 +16,6 @@ import socket
 import struct
 import sys
 import termios
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,13 +93,10 @@ class Program:
         """Run the program in this process."""
         server = Server(listener, _LARGEST_SEND, _LARGEST_SEND, [0])
 
-        def spawn(program: Callable[..., Call[None]], *args: Any) -> None:
-            def run() -> None:
-                drive(program(HostKernel(server, "thread"), *args))
+        def run(program: Callable[..., Call[None]], *args: Any) -> None:
+            drive(program(HostKernel(server, "thread"), *args))
 
-            threading.Thread(target=run, daemon=True).start()
-
-        server.spawn = spawn
+        server.run = run
         side: Side = self
         kernel: Any = Recorder(HostKernel(server, "main"), side, Names(listener.fileno()))
         drive(scenario.program(kernel, listener.fileno()))
@@ -213,6 +209,9 @@ def _listen(limits: Any) -> socket.socket:
 
 def _limit(limits: Any) -> None:
     if "queued_signals" in limits:
+        # It counts those of all processes of the user: be one that has no others.
+        if not os.geteuid():
+            os.setuid(os.getpid())
         most = limits["queued_signals"]
         resource.setrlimit(resource.RLIMIT_SIGPENDING, (most, most))
 

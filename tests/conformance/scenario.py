@@ -27,6 +27,7 @@ import inspect
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from textwrap import dedent
 from typing import Any, Protocol
 
@@ -42,6 +43,7 @@ from iosim.kernel import (
     Call,
     Completion,
     Kernel,
+    Notify,
 )
 
 
@@ -177,14 +179,23 @@ class Recorder:
         return recorded
 
     def spawn(self, program: Callable[..., Call[None]], *args: Any) -> Call[None]:
+        yield from self._kernel.spawn(self._in_thread(program), *args)
+
+    def aio_read(self, fd: int, nbytes: int, notify: Notify) -> Call[None]:
+        signal = self._in_thread(notify) if callable(notify) else notify
+        yield from self.__getattr__("aio_read")(fd, nbytes, signal)
+
+    def _in_thread(self, program: Callable[..., Call[None]]) -> Callable[..., Call[None]]:
+        """The program on a recorder of its own, as the next thread."""
         self._spawned += 1
         thread = f"{self._thread}.{self._spawned}".strip(".")
         side, names = self._side, self._names
 
+        @wraps(program)
         def recorded(kernel: Kernel, *args: Any) -> Call[None]:
             yield from program(Recorder(kernel, side, names, thread), *args)
 
-        yield from self._kernel.spawn(recorded, *args)
+        return recorded
 
     def rest(self) -> Call[None]:
         """Sleep until every other thread sleeps."""
@@ -207,7 +218,9 @@ class Recorder:
     def _argument(self, name: str, value: Any) -> str:
         if name in _DESCRIPTORS:
             return self._names.of(value)
-        if name.startswith("signal"):
+        if callable(value):
+            return str(value.__name__)
+        if name.startswith("signal") or name == "notify":
             return self._signals(value)
         if name in _NAMED:
             return _flags(value, _NAMED[name])

@@ -69,9 +69,10 @@ class Simulated(Transcript):
         self._steps = iter(scenario.steps)
         self._paused: list[Task] = []
 
-        def start(program: Callable[..., Call[None]], *args: Any) -> None:
+        def start(program: Callable[..., Call[None]], *args: Any) -> SimKernel:
             thread = kernel(system, f"{len(system.tasks)}")
             system.launch(thread, program(thread, *args))
+            return thread
 
         def main(kernel: SimKernel) -> Call[None]:
             names = Names(listener.fd)

@@ -11,8 +11,10 @@ import multiprocessing
 import resource
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from queue import SimpleQueue
 
 import pytest
 
@@ -100,6 +102,25 @@ def shutdown_ends_a_forgotten_read() -> None:
     aio.forget(fd)
 
 
+def callbacks_run_in_threads_of_their_own() -> None:
+    aio, pairs = start(threads=2, connections=2)
+    me = threading.get_native_id()
+    called: SimpleQueue[tuple[int, bool]] = SimpleQueue()
+
+    def call(fd: int) -> None:
+        called.put((fd, threading.get_native_id() != me))
+
+    first, second = (server.fileno() for _, server in pairs)
+    for (client, _), fd in zip(pairs, (first, second), strict=True):
+        for sent in (b"x", b"xy"):
+            aio.read(fd, 10, call)
+            client.sendall(sent)
+            assert called.get() == (fd, True)
+            assert aio.result(fd) == len(sent)
+            aio.forget(fd)
+    assert called.empty()
+
+
 def full_signal_queue_loses_the_read() -> None:
     """sigqueue(3) fails with EAGAIN at RLIMIT_SIGPENDING; glibc makes that the read's result."""
     aio, pairs = start(threads=1, connections=3)
@@ -130,6 +151,7 @@ def full_signal_queue_loses_the_read() -> None:
         reads_wait_for_a_helper,
         first_read_fixes_the_helpers,
         shutdown_ends_a_forgotten_read,
+        callbacks_run_in_threads_of_their_own,
         full_signal_queue_loses_the_read,
     ],
 )

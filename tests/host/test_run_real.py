@@ -375,6 +375,14 @@ def test_program_that_never_answers() -> None:
 
 
 @pytest.mark.skipif(why_not(MODELS["aio"]) is not None, reason=str(why_not(MODELS["aio"])))
+def test_aio_callbacks() -> None:
+    load = Workload(connections=3, rate_per_s=500, requests=30)
+    run = run_real(get("aio", completion="callback"), load)
+    check(run, load)
+    assert "rt_sigtimedwait" not in run.syscalls
+
+
+@pytest.mark.skipif(why_not(MODELS["aio"]) is not None, reason=str(why_not(MODELS["aio"])))
 def test_aio_with_fewer_helpers_than_quiet_connections() -> None:
     """As the simulation says: every helper sleeps in the read of a connection that is quiet."""
     with (
