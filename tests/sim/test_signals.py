@@ -152,8 +152,10 @@ def test_data_that_comes_while_the_handler_runs_ends_the_sleep() -> None:
     def serve(kernel: Kernel, listener: int) -> Call[None]:
         came: list[int] = []
         yield from kernel.sigaction(SIGIO, came.append)
-        first = yield from kernel.accept(listener)
-        second = yield from kernel.accept(listener)
+        fds = []
+        for _ in range(2):
+            fds.append((yield from kernel.accept(listener)))
+        first, second = (fds[connection] for connection in order)
         yield from kernel.set_async(first, SIGIO)
         yield from reply(kernel, second)
         assert came == [SIGIO]
@@ -161,6 +163,8 @@ def test_data_that_comes_while_the_handler_runs_ends_the_sleep() -> None:
 
     # The second request comes 500 after the first, half of the wake-up that the signal causes.
     load = LOAD.model_copy(update={"connections": 2, "requests": 2, "rate_per_s": 2_000_000})
+    order = load.schedule(1).connection.tolist()
+    assert sorted(order) == [0, 1]
     found = calls(serve, load)
     (_, first_end_ns), _ = found["recv"]
     signal_ns = 500 + 50
