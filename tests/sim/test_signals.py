@@ -148,6 +148,29 @@ def test_wake_up_while_the_handler_runs_is_not_lost() -> None:
     assert found["recv"][0][1] == 10_050 + 1_000 + HANDLER_NS + 150
 
 
+def test_data_that_comes_while_the_handler_runs_ends_the_sleep() -> None:
+    def serve(kernel: Kernel, listener: int) -> Call[None]:
+        came: list[int] = []
+        yield from kernel.sigaction(SIGIO, came.append)
+        fds = []
+        for _ in range(2):
+            fds.append((yield from kernel.accept(listener)))
+        first, second = (fds[connection] for connection in order)
+        yield from kernel.set_async(first, SIGIO)
+        yield from reply(kernel, second)
+        assert came == [SIGIO]
+        yield from reply(kernel, first)
+
+    # The second request comes 500 after the first, half of the wake-up that the signal causes.
+    load = LOAD.model_copy(update={"connections": 2, "requests": 2, "rate_per_s": 2_000_000})
+    order = load.schedule(1).connection.tolist()
+    assert sorted(order) == [0, 1]
+    found = calls(serve, load)
+    (_, first_end_ns), _ = found["recv"]
+    signal_ns = 500 + 50
+    assert first_end_ns == signal_ns + 1_000 + HANDLER_NS + 150
+
+
 def test_signals_while_a_handler_runs() -> None:
     """Each further signal costs its handler; the sleep goes on after the last."""
 

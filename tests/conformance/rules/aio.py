@@ -275,3 +275,31 @@ def completion_signal_goes_to_the_process(kernel: Any, listener: int) -> Call[No
 def takes_a_completion(kernel: Any) -> Call[None]:
     _, fd = yield from kernel.sigwaitinfo([SIGRTMIN])
     yield from kernel.aio_return(fd)
+
+
+@scenario(
+    "signal(7): a signal directed to the process goes to a thread that does not block it; with all "
+    "such threads ended it stays pending.",
+    connect,
+    send(0, 10),
+    expect="""
+        sigblock([SIGRTMIN])
+        accept(l0) = c0
+        aio_read(c0, 100, SIGRTMIN)
+        sigwaitinfo([SIGRTMIN]) = SIGRTMIN c0
+        1: sigunblock([SIGRTMIN])
+    """,
+    needs="aio",
+)
+def ended_thread_takes_no_signal(kernel: Any, listener: int) -> Call[None]:
+    yield from kernel.sigblock([SIGRTMIN])
+    yield from kernel.spawn(unblocks_and_ends)
+    fd = yield from kernel.accept(listener)
+    yield from kernel.aio_read(fd, 100, SIGRTMIN)
+    yield from kernel.step()
+    yield from kernel.rest()
+    yield from kernel.sigwaitinfo([SIGRTMIN])
+
+
+def unblocks_and_ends(kernel: Any) -> Call[None]:
+    yield from kernel.sigunblock([SIGRTMIN])

@@ -58,7 +58,7 @@ def standard_signals_merge(kernel: Any, listener: int) -> Call[None]:
     connect,
     send(1),
     send(0),
-    send(1),
+    send(0),
     expect="""
         sigblock([SIGRTMIN])
         accept(l0) = c0
@@ -67,7 +67,7 @@ def standard_signals_merge(kernel: Any, listener: int) -> Call[None]:
         set_async(c1, SIGRTMIN)
         sigwaitinfo([SIGRTMIN]) = SIGRTMIN c1
         sigwaitinfo([SIGRTMIN]) = SIGRTMIN c0
-        sigwaitinfo([SIGRTMIN]) = SIGRTMIN c1
+        sigwaitinfo([SIGRTMIN]) = SIGRTMIN c0
         sigwaitinfo([SIGRTMIN]) sleeps
     """,
 )
@@ -389,6 +389,33 @@ def waits_for_its_own(kernel: Any, fd: int) -> Call[None]:
     yield from kernel.recv(fd, 100)
 
 
+@scenario(
+    "pthreads(7), signal(7): a signal directed to a thread stays pending for it; no other thread "
+    "can take it.",
+    connect,
+    send(0),
+    expect="""
+        sigblock([SIGRTMIN])
+        accept(l0) = c0
+        sigwaitinfo([SIGRTMIN]) sleeps
+        1: set_async(c0, SIGRTMIN)
+        1: get(...) sleeps
+    """,
+)
+def signal_pending_for_one_thread_is_taken_by_no_other(kernel: Any, listener: int) -> Call[None]:
+    yield from kernel.sigblock([SIGRTMIN])
+    fd = yield from kernel.accept(listener)
+    yield from kernel.spawn(asks_and_sleeps, fd)
+    yield from kernel.rest()
+    yield from kernel.step()
+    yield from kernel.sigwaitinfo([SIGRTMIN])
+
+
+def asks_and_sleeps(kernel: Any, fd: int) -> Call[None]:
+    yield from kernel.set_async(fd, SIGRTMIN)
+    yield from kernel.get(kernel.queue())
+
+
 # --- masks --------------------------------------------------------------------------------------
 
 
@@ -431,21 +458,21 @@ def blocked_signal_stays_pending(kernel: Any, listener: int) -> Call[None]:
         sigunblock([SIGRTMIN])
         get(...) sleeps
         1: set_async(c0, SIGRTMIN)
-        1: recv(c0, 100) = 1
+        1: sigwaitinfo([SIGRTMIN]) = SIGRTMIN c0
     """,
 )
 def thread_inherits_the_mask(kernel: Any, listener: int) -> Call[None]:
     yield from kernel.sigblock([SIGRTMIN])
     fd = yield from kernel.accept(listener)
-    yield from kernel.spawn(receives_with_signal, fd)
+    yield from kernel.spawn(waits_after_the_signal, fd)
     yield from kernel.sigunblock([SIGRTMIN])
     yield from kernel.get(kernel.queue())
 
 
-def receives_with_signal(kernel: Any, fd: int) -> Call[None]:
+def waits_after_the_signal(kernel: Any, fd: int) -> Call[None]:
     yield from kernel.set_async(fd, SIGRTMIN)
     yield from kernel.step()
-    yield from kernel.recv(fd, 100)
+    yield from kernel.sigwaitinfo([SIGRTMIN])
 
 
 @scenario(
