@@ -22,11 +22,8 @@ from typing import Any
 from iosim.errors import HostRefused, IosimError, RunFailed
 from iosim.host.child import Pipe, attach
 from iosim.host.kernel import HostKernel
-from iosim.host.thread import Server, Thread
+from iosim.host.thread import BACKLOG, Server, Thread
 from iosim.kernel import Program, drive
-
-BACKLOG = 4096
-"""What net.core.somaxconn allows by default, listen(2)."""
 
 
 @dataclass(frozen=True)
