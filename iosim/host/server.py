@@ -62,6 +62,15 @@ def raise_file_limit() -> int:
     return hard
 
 
+def allow_more(listener: socket.socket) -> None:
+    """Let `reuseport` bind further sockets to the address of one that is bound already.
+
+    socket(7) wants the option before bind(2), but then two runs could share a port by mistake. It
+    must be there before the first connection, which inherits it and would be in the way without.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
 def listen(port: int) -> socket.socket:
     """A listening socket on loopback; port 0 lets the kernel choose."""
     listener = socket.socket()
@@ -74,6 +83,7 @@ def listen(port: int) -> socket.socket:
         raise HostRefused(
             f"port {port}: {error.strerror}; choose another with --port, or 0 for a free one"
         ) from None
+    allow_more(listener)
     listener.listen(BACKLOG)
     return listener
 

@@ -45,8 +45,6 @@ class SocketCalls(Thread):
     def reuseport(self, listener: int) -> Call[int]:
         self.syscalls.update(("socket", "setsockopt", "bind", "listen"))
         first = self.server.listeners[listener]
-        # Only now: with the option from the start, two runs could share a port by mistake.
-        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         another = socket.socket()
         another.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         another.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -36,6 +36,7 @@ from iosim.kernel import (
     EPOLL_CTL_DEL,
     EPOLL_CTL_MOD,
     EPOLLET,
+    EPOLLEXCLUSIVE,
     EPOLLIN,
     EPOLLONESHOT,
     SIGRTMIN,
@@ -120,7 +121,7 @@ _OPENS = {"accept": "c", "epoll_create": "e", "reuseport": "l"}
 
 _NAMED = {
     "op": {EPOLL_CTL_ADD: "ADD", EPOLL_CTL_DEL: "DEL", EPOLL_CTL_MOD: "MOD"},
-    "events": {EPOLLIN: "IN", EPOLLET: "ET", EPOLLONESHOT: "ONESHOT"},
+    "events": {EPOLLIN: "IN", EPOLLET: "ET", EPOLLONESHOT: "ONESHOT", EPOLLEXCLUSIVE: "EXCLUSIVE"},
 }
 
 
@@ -185,6 +186,11 @@ class Recorder:
             yield from program(Recorder(kernel, side, names, thread), *args)
 
         yield from self._kernel.spawn(recorded, *args)
+
+    @property
+    def quiet(self) -> Kernel:
+        """The kernel without the recorder, for calls whose results nobody promises."""
+        return self._kernel
 
     def rest(self) -> Call[None]:
         """Sleep until every other thread sleeps."""
