@@ -80,6 +80,7 @@ def listen(port: int) -> socket.socket:
     try:
         listener.bind(("127.0.0.1", port))
     except OSError as error:
+        listener.close()
         raise HostRefused(
             f"port {port}: {error.strerror}; choose another with --port, or 0 for a free one"
         ) from None
@@ -174,6 +175,8 @@ def run(pipe: Pipe, program: Program, server: Server) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     gc.collect()
     gc.disable()
+    # Told only now, so that connections come to a program that has begun.
+    pipe.tell(server.listener.getsockname()[1])
     guarded(program, server.listener.fileno())
     while True:
         signal.pause()
@@ -190,5 +193,4 @@ def main() -> None:
     except IosimError as error:
         pipe.tell(error)
         return
-    pipe.tell(listener.getsockname()[1])
     run(pipe, program, Server(listener, request_bytes, reply_bytes, service_ns))
