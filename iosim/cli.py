@@ -50,6 +50,7 @@ Parameters = Annotated[
     typer.Option("--param", metavar="NAME=VALUE", help="Set a parameter of the model."),
 ]
 Connections = Annotated[str, typer.Option(help="Open connections.", show_default=False)]
+ConnectGap = Annotated[str, typer.Option(help="Pause before each connection is opened: `1ms`.")]
 Active = Annotated[str | None, typer.Option(help="How many carry requests: `100` or `10%`; all.")]
 Rate = Annotated[str, typer.Option(help="Requests per second over all connections: `20k/s`.")]
 Arrivals = Annotated[str, typer.Option(help="`poisson`, `even`, or `closed` (see --think).")]
@@ -110,6 +111,7 @@ def simulate_command(
     model: Name,
     param: Parameters = None,
     connections: Connections = "64",
+    connect_gap: ConnectGap = "0",
     active: Active = None,
     rate: Rate = "10k/s",
     arrivals: Arrivals = "poisson",
@@ -135,7 +137,7 @@ def simulate_command(
     Example: `iosim simulate epoll --connections 100k --active 1% --rate 50k/s --requests 200k`
     """
     workload = _workload(
-        connections, active, rate, arrivals, think, request, reply, service, requests
+        connections, connect_gap, active, rate, arrivals, think, request, reply, service, requests
     )
     link = None if nic is None else Nic(link_bits_per_s=units.parse_bits_per_second(nic))
     costs = cache.profile_for(profile)
@@ -160,6 +162,7 @@ def real_command(
     model: Name,
     param: Parameters = None,
     connections: Connections = "64",
+    connect_gap: ConnectGap = "0",
     active: Active = None,
     rate: Rate = "10k/s",
     arrivals: Arrivals = "poisson",
@@ -178,7 +181,7 @@ def real_command(
     Example: `iosim real epoll --connections 1000 --rate 10k/s`
     """
     workload = _workload(
-        connections, active, rate, arrivals, think, request, reply, service, requests
+        connections, connect_gap, active, rate, arrivals, think, request, reply, service, requests
     )
     if not 0 <= port <= 65535:
         raise IosimError(f"port {port}: a port lies between 0 and 65535; 0 picks a free one")
@@ -193,6 +196,7 @@ def compare_command(
         list[str] | None, typer.Argument(metavar="[MODEL]...", help="All models by default.")
     ] = None,
     connections: Connections = str(LIGHT.connections),
+    connect_gap: ConnectGap = "0",
     active: Active = None,
     rate: Rate = "10k/s",
     arrivals: Arrivals = "poisson",
@@ -216,7 +220,7 @@ def compare_command(
     Example: `iosim compare epoll select --rate 5k/s`
     """
     workload = _workload(
-        connections, active, rate, arrivals, think, request, reply, service, requests
+        connections, connect_gap, active, rate, arrivals, think, request, reply, service, requests
     )
     chosen = [get(name) for name in model or MODELS]
     costs = None if profile is None and why_not() is None else cache.profile_for(profile)
@@ -335,6 +339,7 @@ def _model(name: str, parameters: list[str] | None) -> Model:
 
 def _workload(
     connections: str,
+    connect_gap: str,
     active: str | None,
     rate: str,
     arrivals: str,
@@ -346,6 +351,7 @@ def _workload(
 ) -> Workload:
     return Workload.of(
         connections=connections,
+        connect_gap_ns=connect_gap,
         active=active,
         rate_per_s=rate,
         arrivals=arrivals,

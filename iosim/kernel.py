@@ -35,6 +35,7 @@ EAGAIN = -errno.EAGAIN
 """The call would have had to wait (errno(3), value negated as in the system-call interface)."""
 
 EPOLLIN = 0x001
+EPOLLEXCLUSIVE = 1 << 28
 EPOLLONESHOT = 1 << 30
 EPOLLET = 1 << 31
 EPOLL_CTL_ADD = 1
@@ -91,6 +92,14 @@ class Kernel(ABC):
         """accept4(2): the next connection's descriptor; `nonblocking` asks for SOCK_NONBLOCK.
 
         Sleeps while no connection waits, or returns EAGAIN on a nonblocking listener.
+        """
+
+    @abstractmethod
+    def reuseport(self, listener: int) -> Call[int]:
+        """A further listening socket on the address of `listener`, SO_REUSEPORT of socket(7).
+
+        Takes socket(2), setsockopt(2), bind(2) and listen(2). Each new connection goes to one of
+        the sockets on the address, by a hash of its addresses; those that wait stay where they are.
         """
 
     @abstractmethod
@@ -155,8 +164,12 @@ class Kernel(ABC):
         """An empty set for `select`."""
 
     @abstractmethod
-    def select(self, fds: FdSet) -> Call[list[int]]:
-        """select(2) for input without timeout: the ready descriptors in ascending order.
+    def select(self, fds: FdSet, timeout_ns: int | None = None) -> Call[list[int]]:
+        """select(2) for input: the ready descriptors in ascending order.
+
+        Sleeps while there are none, for `timeout_ns` at most, then returns an empty list: 0 returns
+        at once, None waits for ever. The time is rounded up to what the system call can express:
+        whole microseconds here, whole milliseconds in `poll` and `epoll_wait`.
 
         Raises IosimError when a descriptor is FD_SETSIZE or above.
         """
@@ -166,8 +179,11 @@ class Kernel(ABC):
         """An empty set for `poll`."""
 
     @abstractmethod
-    def poll(self, fds: FdSet) -> Call[list[int]]:
-        """poll(2) for POLLIN without timeout: the ready descriptors in the order of adding."""
+    def poll(self, fds: FdSet, timeout_ns: int | None = None) -> Call[list[int]]:
+        """poll(2) for POLLIN: the ready descriptors in the order of adding.
+
+        `timeout_ns` is that of `select`, rounded up to whole milliseconds.
+        """
 
     @abstractmethod
     def epoll_create(self) -> Call[int]:
@@ -175,11 +191,20 @@ class Kernel(ABC):
 
     @abstractmethod
     def epoll_ctl(self, epfd: int, op: int, fd: int, events: int = EPOLLIN) -> Call[None]:
-        """epoll_ctl(2)."""
+        """epoll_ctl(2); `events` are flags of those above.
+
+        Raises OSError: EEXIST or ENOENT when `fd` is on the interest list already or is not on it,
+        EBADF for a descriptor that is not open, EINVAL for what the manual rules out.
+        """
 
     @abstractmethod
-    def epoll_wait(self, epfd: int, max_events: int) -> Call[list[int]]:
-        """epoll_wait(2) without timeout: at most `max_events` descriptors from the ready list."""
+    def epoll_wait(
+        self, epfd: int, max_events: int, timeout_ns: int | None = None
+    ) -> Call[list[int]]:
+        """epoll_wait(2): at most `max_events` descriptors from the ready list.
+
+        `timeout_ns` is that of `select`, rounded up to whole milliseconds.
+        """
 
     # --- signals -------------------------------------------------------------------------------
 

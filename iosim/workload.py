@@ -76,6 +76,9 @@ class Workload(BaseModel):
     connections: Annotated[Count, Field(gt=0)] = 64
     """Connections open throughout the run; of a program that does not accept them all at first,
     each hangs up after its last reply."""
+    connect_gap_ns: Nanoseconds = 0
+    """Pause before each connection is opened, so that a server's workers wait by then; 0 opens all
+    at once, as the server starts."""
     active: Annotated[Count | float | None, BeforeValidator(_active)] = None
     """How many of the connections carry requests: a count, a share below 1 (or "10%"), or all."""
     arrivals: Literal["poisson", "even", "closed"] = "poisson"

@@ -115,6 +115,7 @@ def test_simulate_takes_units_as_people_write_them(iosim: Command) -> None:
     run = Run.load("run.npz")
     assert run.provenance["workload"] == {
         "connections": 1_000,
+        "connect_gap_ns": 0,
         "active": 0.1,
         "arrivals": "poisson",
         "rate_per_s": 20_000,

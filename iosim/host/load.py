@@ -61,11 +61,15 @@ class Clock:
 class Load:
     """The connections and the schedule of one run."""
 
-    def __init__(self, port: int, connections: int, request_bytes: int, reply_bytes: int) -> None:
+    def __init__(
+        self, port: int, connections: int, gap_ns: int, request_bytes: int, reply_bytes: int
+    ) -> None:
         self.request = bytes(request_bytes)
         self.reply_bytes = reply_bytes
         self.sockets: list[socket.socket] = []
         for number in range(connections):
+            if gap_ns:
+                time.sleep(gap_ns / 1e9)
             sock = socket.socket()
             sock.settimeout(5)
             try:
@@ -198,10 +202,10 @@ class Load:
 def main() -> None:
     """Load one run."""
     pipe = attach(sys.argv[1:])
-    port, connections, request_bytes, reply_bytes = pipe.hear()
+    port, *about = pipe.hear()
     raise_file_limit()
     try:
-        load = Load(port, connections, request_bytes, reply_bytes)
+        load = Load(port, *about)
         pipe.tell([sock.getsockname()[1] for sock in load.sockets])
         arguments = pipe.hear()
         gc.collect()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 from time import monotonic_ns
+from typing import Any
 
 from iosim.errors import IosimError
 from iosim.host.thread import Thread
@@ -51,6 +54,14 @@ class PollSet:
         return len(self._fds)
 
 
+def _seconds(timeout_ns: int | None, unit_ns: int) -> float | None:
+    """A timeout that Python, which rounds up too, turns into the next whole number of units."""
+    if not timeout_ns:
+        return timeout_ns
+    units = -(-timeout_ns // unit_ns)
+    return (units - 0.5) * unit_ns / 1e9
+
+
 class ReadinessCalls(Thread):
     """select, poll and the epoll family."""
 
@@ -60,11 +71,11 @@ class ReadinessCalls(Thread):
     def poll_set(self) -> FdSet:
         return PollSet()
 
-    def select(self, fds: FdSet) -> Call[list[int]]:
+    def select(self, fds: FdSet, timeout_ns: int | None = None) -> Call[list[int]]:
         assert isinstance(fds, SelectSet)
         self.syscalls["select"] += 1
         self.readiness_since_ns = began_ns = monotonic_ns()
-        ready, _, _ = select.select(fds.fds, (), ())
+        ready, _, _ = select.select(fds.fds, (), (), _seconds(timeout_ns, 1_000))
         self.in_readiness_ns += monotonic_ns() - began_ns
         self.readiness_since_ns = 0
         ready.sort()
@@ -72,17 +83,25 @@ class ReadinessCalls(Thread):
         return ready
         yield
 
-    def poll(self, fds: FdSet) -> Call[list[int]]:
+    def poll(self, fds: FdSet, timeout_ns: int | None = None) -> Call[list[int]]:
         assert isinstance(fds, PollSet)
         self.syscalls["poll"] += 1
         self.readiness_since_ns = began_ns = monotonic_ns()
-        events = fds.poll.poll()
+        events = fds.poll.poll(None if timeout_ns is None else -(-timeout_ns // 1_000_000))
         self.in_readiness_ns += monotonic_ns() - began_ns
         self.readiness_since_ns = 0
         ready = [fd for fd, _ in events]
         self.noticed(ready)
         return ready
         yield
+
+    def _epoll(self, epfd: int) -> Any:
+        """The epoll instance of that descriptor; raises OSError as its system calls would."""
+        found = self.server.files.get(epfd)
+        if found is None:
+            os.fstat(epfd)  # raises EBADF for one that is not open
+            raise OSError(errno.EINVAL, "not an epoll instance")
+        return found
 
     def epoll_create(self) -> Call[int]:
         self.syscalls["epoll_create1"] += 1
@@ -93,7 +112,7 @@ class ReadinessCalls(Thread):
 
     def epoll_ctl(self, epfd: int, op: int, fd: int, events: int = EPOLLIN) -> Call[None]:
         self.syscalls["epoll_ctl"] += 1
-        epoll = self.server.files[epfd]
+        epoll = self._epoll(epfd)
         if op == EPOLL_CTL_ADD:
             epoll.register(fd, events)
         elif op == EPOLL_CTL_DEL:
@@ -103,11 +122,13 @@ class ReadinessCalls(Thread):
         return
         yield
 
-    def epoll_wait(self, epfd: int, max_events: int) -> Call[list[int]]:
+    def epoll_wait(
+        self, epfd: int, max_events: int, timeout_ns: int | None = None
+    ) -> Call[list[int]]:
         self.syscalls["epoll_wait"] += 1
-        epoll = self.server.files[epfd]
+        epoll = self._epoll(epfd)
         self.readiness_since_ns = began_ns = monotonic_ns()
-        events = epoll.poll(-1, max_events)
+        events = epoll.poll(_seconds(timeout_ns, 1_000_000), max_events)
         self.in_readiness_ns += monotonic_ns() - began_ns
         self.readiness_since_ns = 0
         ready = [fd for fd, _ in events]

@@ -56,7 +56,9 @@ def run_real(
     ):
         sizes = workload.request_bytes, workload.reply_bytes
         port = server.ask((program, port, *sizes, schedule.service_ns.tolist()))
-        ports = load.ask((port, workload.connections, *sizes))
+        connections = workload.connections, workload.connect_gap_ns
+        connecting_s = workload.connections * workload.connect_gap_ns / 1e9
+        ports = load.ask((port, *connections, *sizes), 20 + 2 * connecting_s)
         hang_up = not _settle(server, workload.connections)
         patience_s = PATIENCE_S + float(schedule.service_ns.sum()) / 1e9
         load.ask(

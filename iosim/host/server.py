@@ -22,11 +22,8 @@ from typing import Any
 from iosim.errors import HostRefused, IosimError, RunFailed
 from iosim.host.child import Pipe, attach
 from iosim.host.kernel import HostKernel
-from iosim.host.thread import Server, Thread
+from iosim.host.thread import BACKLOG, Server, Thread
 from iosim.kernel import Program, drive
-
-BACKLOG = 4096
-"""What net.core.somaxconn allows by default, listen(2)."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +62,15 @@ def raise_file_limit() -> int:
     return hard
 
 
+def allow_more(listener: socket.socket) -> None:
+    """Let `reuseport` bind further sockets to the address of one that is bound already.
+
+    socket(7) wants the option before bind(2), but then two runs could share a port by mistake. It
+    must be there before the first connection, which inherits it and would be in the way without.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
 def listen(port: int) -> socket.socket:
     """A listening socket on loopback; port 0 lets the kernel choose."""
     listener = socket.socket()
@@ -74,9 +80,11 @@ def listen(port: int) -> socket.socket:
     try:
         listener.bind(("127.0.0.1", port))
     except OSError as error:
+        listener.close()
         raise HostRefused(
             f"port {port}: {error.strerror}; choose another with --port, or 0 for a free one"
         ) from None
+    allow_more(listener)
     listener.listen(BACKLOG)
     return listener
 
@@ -165,6 +173,8 @@ def run(pipe: Pipe, program: Program, server: Server) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     gc.collect()
     gc.disable()
+    # Told only now, so that connections come to a program that has begun.
+    pipe.tell(server.listener.getsockname()[1])
     guarded(program, server.listener.fileno())
     while True:
         signal.pause()
@@ -181,5 +191,4 @@ def main() -> None:
     except IosimError as error:
         pipe.tell(error)
         return
-    pipe.tell(listener.getsockname()[1])
     run(pipe, program, Server(listener, request_bytes, reply_bytes, service_ns))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import select
+import socket
 from collections.abc import Sequence
 from time import monotonic_ns, thread_time_ns
 
-from iosim.host.thread import Thread
+from iosim.host.thread import BACKLOG, Thread
 from iosim.kernel import EAGAIN, READ_BYTES, Call, Request
 
 
@@ -15,8 +16,8 @@ class SocketCalls(Thread):
 
     def set_nonblocking(self, fd: int) -> Call[None]:
         self.syscalls["fcntl"] += 1
-        if fd == self.server.listener.fileno():
-            self.server.listener.setblocking(False)
+        if fd in self.server.listeners:
+            self.server.listeners[fd].setblocking(False)
         else:
             self.server.connections[fd].socket.setblocking(False)
             self.server.connections[fd].nonblocking = True
@@ -27,7 +28,7 @@ class SocketCalls(Thread):
         self.syscalls["accept4"] += 1
         self.free_since_ns = began_ns = monotonic_ns()
         try:
-            sock, peer = self.server.listener.accept()
+            sock, peer = self.server.listeners[listener].accept()
         except BlockingIOError:
             self.free_since_ns = 0
             self.empty_polls += 1
@@ -39,6 +40,18 @@ class SocketCalls(Thread):
             sock.setblocking(False)
             self.server.connections[fd].nonblocking = True
         return fd
+        yield
+
+    def reuseport(self, listener: int) -> Call[int]:
+        self.syscalls.update(("socket", "setsockopt", "bind", "listen"))
+        first = self.server.listeners[listener]
+        another = socket.socket()
+        another.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        another.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        another.bind(first.getsockname())
+        another.listen(BACKLOG)
+        self.server.listeners[another.fileno()] = another
+        return another.fileno()
         yield
 
     def recv(self, fd: int, nbytes: int = READ_BYTES) -> Call[int]:
@@ -108,8 +121,14 @@ class SocketCalls(Thread):
 
     def close(self, fd: int) -> Call[None]:
         self.syscalls["close"] += 1
-        self.server.connections.pop(fd).socket.close()
-        if self.server.aio is not None:
-            self.server.aio.forget(fd)
+        server = self.server
+        if fd in server.listeners:
+            server.listeners.pop(fd).close()
+        elif fd in server.files:
+            server.files.pop(fd).close()
+        else:
+            server.connections.pop(fd).socket.close()
+        if server.aio is not None:
+            server.aio.forget(fd)
         return
         yield

@@ -13,6 +13,9 @@ from typing import Any
 from iosim.host.libaio import Aio
 from iosim.kernel import READ_BYTES, Call, Request
 
+BACKLOG = 4096
+"""What net.core.somaxconn allows by default, listen(2)."""
+
 
 class Connection:
     """The server's end of a connection, and when its requests were where."""
@@ -58,6 +61,8 @@ class Server:
         self, listener: socket.socket, request_bytes: int, reply_bytes: int, service_ns: list[int]
     ) -> None:
         self.listener = listener
+        self.listeners = {listener.fileno(): listener}
+        """Also those that `reuseport` has added, by descriptor."""
         self.request_bytes = request_bytes
         self.reply_bytes = reply_bytes
         self.reply = bytes(reply_bytes)

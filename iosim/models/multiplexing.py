@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from iosim.kernel import EAGAIN, EPOLL_CTL_ADD, EPOLLET, EPOLLIN, Call, FdSet, Kernel
+from iosim.kernel import (
+    EAGAIN,
+    EPOLL_CTL_ADD,
+    EPOLLET,
+    EPOLLEXCLUSIVE,
+    EPOLLIN,
+    Call,
+    FdSet,
+    Kernel,
+)
 from iosim.models.base import Model, answer
 
 
@@ -13,7 +23,9 @@ def serve_ready(kernel: Kernel, listener: int, watched: FdSet, ready: list[int])
     """Accept or read once on each of the `ready` descriptors and keep `watched` up to date."""
     for fd in ready:
         if fd == listener:
-            watched.add((yield from kernel.accept(listener)))
+            # Of several workers that were told of a connection, one gets it.
+            if (new := (yield from kernel.accept(listener))) != EAGAIN:
+                watched.add(new)
         elif nbytes := (yield from kernel.recv(fd)):
             yield from answer(kernel, fd, nbytes)
         else:
@@ -21,18 +33,38 @@ def serve_ready(kernel: Kernel, listener: int, watched: FdSet, ready: list[int])
             yield from kernel.close(fd)
 
 
+def start(
+    kernel: Kernel, listener: int, workers: int, worker: Callable[..., Call[None]]
+) -> Call[None]:
+    """Run `worker(kernel, listener)` in this and `workers - 1` more threads."""
+    if workers > 1:
+        yield from kernel.set_nonblocking(listener)
+    for _ in range(workers - 1):
+        yield from kernel.spawn(worker, listener)
+    yield from worker(kernel, listener)
+
+
 @dataclass(frozen=True)
 class Select(Model):
-    """select(2): copies bitmaps and scans every descriptor up to the highest, below FD_SETSIZE."""
+    """select(2): copies bitmaps and scans every descriptor up to the highest, below FD_SETSIZE.
+
+    All `workers` watch the listening socket: a connection wakes every one that sleeps.
+    """
 
     family = "multiplexing"
     phase_1 = "asleep in select"
+
+    workers: int = 1
 
     @property
     def name(self) -> str:
         return "select"
 
     def program(self, kernel: Kernel, listener: int) -> Call[None]:
+        yield from start(kernel, listener, self.workers, self.worker)
+
+    def worker(self, kernel: Kernel, listener: int) -> Call[None]:
+        """One thread, with a set of its own."""
         watched = kernel.fd_set()
         watched.add(listener)
         while True:
@@ -42,16 +74,25 @@ class Select(Model):
 
 @dataclass(frozen=True)
 class Poll(Model):
-    """poll(2): scans every watched descriptor, without select's limit."""
+    """poll(2): scans every watched descriptor, without select's limit.
+
+    All `workers` watch the listening socket: a connection wakes every one that sleeps.
+    """
 
     family = "multiplexing"
     phase_1 = "asleep in poll"
+
+    workers: int = 1
 
     @property
     def name(self) -> str:
         return "poll"
 
     def program(self, kernel: Kernel, listener: int) -> Call[None]:
+        yield from start(kernel, listener, self.workers, self.worker)
+
+    def worker(self, kernel: Kernel, listener: int) -> Call[None]:
+        """One thread, with a set of its own."""
         watched = kernel.poll_set()
         watched.add(listener)
         while True:
@@ -65,6 +106,12 @@ class Epoll(Model):
 
     Level-triggered, a socket stays on the list while it has data. Edge-triggered, it is reported
     once per arrival, so the program must read until EAGAIN.
+
+    Each of the `workers` is a thread with an epoll instance of its own. They come by connections
+    through one listening socket that all of them are told of ("shared"), through one that tells a
+    single worker that waits ("exclusive", EPOLLEXCLUSIVE), or through a listening socket each
+    ("reuseport", SO_REUSEPORT). Connections that are opened while the workers are still starting go
+    to the first: let them come later with `Workload.connect_gap_ns`.
     """
 
     family = "multiplexing"
@@ -72,17 +119,29 @@ class Epoll(Model):
 
     trigger: Literal["level", "edge"] = "level"
     max_events: int = 512
+    workers: int = 1
+    listener: Literal["shared", "exclusive", "reuseport"] = "shared"
 
     @property
     def name(self) -> str:
         return "epoll" if self.trigger == "level" else "epoll-et"
 
     def program(self, kernel: Kernel, listener: int) -> Call[None]:
+        for _ in range(self.workers - 1):
+            own = listener
+            if self.listener == "reuseport":
+                own = yield from kernel.reuseport(listener)
+            yield from kernel.spawn(self.worker, own)
+        yield from self.worker(kernel, listener)
+
+    def worker(self, kernel: Kernel, listener: int) -> Call[None]:
+        """One thread, with an epoll instance of its own."""
         edge = self.trigger == "edge"
         events = EPOLLIN | EPOLLET if edge else EPOLLIN
+        accepting = EPOLLIN | EPOLLEXCLUSIVE if self.listener == "exclusive" else EPOLLIN
         epfd = yield from kernel.epoll_create()
         yield from kernel.set_nonblocking(listener)
-        yield from kernel.epoll_ctl(epfd, EPOLL_CTL_ADD, listener)
+        yield from kernel.epoll_ctl(epfd, EPOLL_CTL_ADD, listener, accepting)
         while True:
             for fd in (yield from kernel.epoll_wait(epfd, self.max_events)):
                 if fd == listener:

@@ -6,7 +6,12 @@ once, so a request may leave later than intended. Taking replies costs it nothin
 
 from __future__ import annotations
 
-from iosim.sim.engine import Alarm, Environment, call_in
+from collections.abc import Generator
+from typing import Any
+
+import simpy
+
+from iosim.sim.engine import Alarm, Environment, Pause, call_in
 from iosim.sim.nic import Card
 from iosim.sim.sockets import Connection, Listener, connect, deliver, hang_up
 from iosim.sim.system import System
@@ -48,9 +53,18 @@ class Clients:
             Connection(client, self._first.get(client, -1))
             for client in range(workload.connections)
         ]
-        for connection in self._connections:
-            connect(system, listener, connection)
+        self._listener = listener
+        if not workload.connect_gap_ns:
+            for connection in self._connections:
+                connect(system, listener, connection)
         system.transmit = self._transmit
+
+    def connect_in_turn(self) -> Generator[simpy.Event, Any, None]:
+        """Open the connections one after the other, if that is how the workload wants them."""
+        if gap_ns := self._system.workload.connect_gap_ns:
+            for connection in self._connections:
+                yield Pause(self._env, gap_ns)
+                connect(self._system, self._listener, connection)
 
     @property
     def unanswered(self) -> int:

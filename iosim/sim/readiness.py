@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from iosim.errors import IosimError
 from iosim.kernel import (
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
+    EPOLL_CTL_MOD,
     EPOLLET,
+    EPOLLEXCLUSIVE,
     EPOLLIN,
     EPOLLONESHOT,
     FD_SETSIZE,
     Call,
     FdSet,
 )
-from iosim.sim.system import File
-from iosim.sim.thread import Thread
+from iosim.sim.system import File, error
+from iosim.sim.thread import Deadline, Thread
+
+MICROSECOND_NS = 1_000
+MILLISECOND_NS = 1_000_000
+"""What timeouts are rounded up to: the units of select(2), and of poll(2) and epoll_wait(2)."""
 
 
 class WatchedSet:
@@ -26,23 +33,24 @@ class WatchedSet:
     def __init__(self) -> None:
         self._order: dict[int, int] = {}
         self._added = 0
+        self.highest = -1
+        """The highest descriptor."""
 
     def add(self, fd: int) -> None:
         self._order.setdefault(fd, self._added)
         self._added += 1
+        self.highest = max(self.highest, fd)
 
     def discard(self, fd: int) -> None:
         self._order.pop(fd, None)
+        if fd == self.highest:
+            self.highest = max(self._order, default=-1)
 
     def __contains__(self, fd: int) -> bool:
         return fd in self._order
 
     def __len__(self) -> int:
         return len(self._order)
-
-    def highest(self) -> int:
-        """The highest descriptor: they are given out in rising order, so it is the newest."""
-        return next(reversed(self._order), -1)
 
     def position(self, fd: int) -> int:
         """Sort key for the order of adding."""
@@ -65,15 +73,22 @@ class Sleeper:
 class Watch:
     """One descriptor on an epoll interest list."""
 
-    __slots__ = ("armed", "edge", "epoll", "file", "listed", "oneshot")
+    __slots__ = ("armed", "edge", "epoll", "exclusive", "file", "listed", "oneshot")
 
     def __init__(self, epoll: EpollInstance, file: File, events: int) -> None:
         self.epoll = epoll
         self.file = file
+        self.exclusive = bool(events & EPOLLEXCLUSIVE)
+        self.listed = False
+        self.arm(events)
+
+    def arm(self, events: int) -> None:
+        """Take these events; what is there already is news (epoll_ctl(2), ADD and MOD)."""
         self.edge = bool(events & EPOLLET)
         self.oneshot = bool(events & EPOLLONESHOT)
         self.armed = True
-        self.listed = False
+        if self.file.readable:
+            self.notify(self.file)
 
     def notify(self, file: File) -> bool:
         if not self.armed:
@@ -83,6 +98,66 @@ class Watch:
             self.listed = True
             epoll.ready.append(self)
         return bool(epoll.waiting) and epoll.wake_one()
+
+    def drop(self) -> None:
+        """Leave the ready list."""
+        if self.listed:
+            self.epoll.ready.remove(self)
+
+
+class ExclusiveWatches:
+    """The watches of one descriptor that were added with EPOLLEXCLUSIVE, oldest first.
+
+    News goes round them until it meets an instance that somebody waits for. Linux asks them in the
+    order of adding each time, so the first one that waits gets everything.
+    """
+
+    def __init__(self) -> None:
+        self.watches: list[Watch] = []
+
+    def notify(self, file: File) -> bool:
+        for watch in self.watches:
+            waited_for = bool(watch.epoll.waiting)
+            woke = watch.notify(file)
+            if waited_for:
+                return woke
+        return False
+
+
+def watches_of(file: File) -> Iterator[Watch]:
+    """Every watch of a descriptor."""
+    for watcher in file.watchers:
+        if isinstance(watcher, Watch):
+            yield watcher
+        elif isinstance(watcher, ExclusiveWatches):
+            yield from watcher.watches
+
+
+def attach(watch: Watch) -> None:
+    """Have a watch told of its descriptor's news.
+
+    In the order of Linux's wait queues: the newest comes first, exclusive ones after all others
+    and oldest first.
+    """
+    file = watch.file
+    if not watch.exclusive:
+        file.watchers = (watch, *file.watchers)
+        return
+    group = next((w for w in file.watchers if isinstance(w, ExclusiveWatches)), None)
+    if group is None:
+        group = ExclusiveWatches()
+        file.watchers = (*file.watchers, group)
+    group.watches.append(watch)
+
+
+def detach(watch: Watch) -> None:
+    """Take a watch off the interest list and the ready list."""
+    watch.drop()
+    file = watch.file
+    file.watchers = tuple(w for w in file.watchers if w is not watch)
+    for watcher in file.watchers:
+        if isinstance(watcher, ExclusiveWatches) and watch in watcher.watches:
+            watcher.watches.remove(watch)
 
 
 class EpollInstance(File):
@@ -100,8 +175,11 @@ class EpollInstance(File):
         return bool(self.ready)
 
     def wake_one(self) -> bool:
-        """Threads in epoll_wait are woken one at a time (they wait exclusively)."""
-        thread = self.waiting.pop(0)
+        """Threads in epoll_wait are woken one at a time, the last to come first.
+
+        They wait exclusively, at the head of the queue (__add_wait_queue_exclusive of Linux).
+        """
+        thread = self.waiting.pop()
         return thread.cpu.wake(thread)
 
     def harvest(self, max_events: int) -> list[int]:
@@ -138,42 +216,54 @@ class ReadinessCalls(Thread):
     def poll_set(self) -> FdSet:
         return WatchedSet()
 
-    def select(self, fds: FdSet) -> Call[list[int]]:
+    def select(self, fds: FdSet, timeout_ns: int | None = None) -> Call[list[int]]:
         assert isinstance(fds, WatchedSet)
-        if fds.highest() >= FD_SETSIZE:
+        if fds.highest >= FD_SETSIZE:
             raise IosimError(
-                f"select cannot watch descriptor {fds.highest()}: an fd_set holds 0 to "
+                f"select cannot watch descriptor {fds.highest}: an fd_set holds 0 to "
                 f"{FD_SETSIZE - 1}; use fewer connections or the model poll or epoll"
             )
         yield from self.pay()
+        deadline = None if timeout_ns is None else Deadline(self, timeout_ns, MICROSECOND_NS)
         prices = self.system.prices
         self.system.syscalls["select"] += 1
-        scan_ns = round(fds.highest() * prices.select_fd_ns)
-        return (yield from self._scan(fds, prices.select_ns, scan_ns, lambda fd: fd))
+        scan_ns = round(fds.highest * prices.select_fd_ns)
+        return (yield from self._scan(fds, prices.select_ns, scan_ns, lambda fd: fd, deadline))
 
-    def poll(self, fds: FdSet) -> Call[list[int]]:
+    def poll(self, fds: FdSet, timeout_ns: int | None = None) -> Call[list[int]]:
         assert isinstance(fds, WatchedSet)
         yield from self.pay()
+        deadline = None if timeout_ns is None else Deadline(self, timeout_ns, MILLISECOND_NS)
         prices = self.system.prices
         self.system.syscalls["poll"] += 1
         scan_ns = round(len(fds) * prices.poll_fd_ns)
-        return (yield from self._scan(fds, prices.poll_ns, scan_ns, fds.position))
+        return (yield from self._scan(fds, prices.poll_ns, scan_ns, fds.position, deadline))
 
     def _scan(
-        self, fds: WatchedSet, base_ns: int, scan_ns: int, order: Callable[[int], int]
+        self,
+        fds: WatchedSet,
+        base_ns: int,
+        scan_ns: int,
+        order: Callable[[int], int],
+        deadline: Deadline | None,
     ) -> Call[list[int]]:
         """Scan; with nothing found join every wait queue, sleep, and scan again."""
-        yield from self.pay()
         system = self.system
         while not (ready := [fd for fd in system.readable if fd in fds]):
+            if deadline is not None and deadline.passed:
+                break
             self.debt_ns += scan_ns + round(len(fds) * system.prices.scan_sleep_fd_ns)
             yield from self.pay()
             if any(fd in fds for fd in system.readable):
                 continue
+            if deadline is not None:
+                deadline.set()
             sleeper = Sleeper(self, fds)
             system.pollers.append(sleeper)
             yield from self.sleep_for_data()
             system.pollers.remove(sleeper)
+        if deadline is not None:
+            deadline.over = True
         self.debt_ns += base_ns + scan_ns
         ready.sort(key=order)
         self.noticed(ready)
@@ -196,33 +286,64 @@ class ReadinessCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["epoll_ctl"] += 1
-        epoll, file = system.files[epfd], system.files[fd]
-        if op != EPOLL_CTL_ADD:
-            kept = tuple(w for w in file.watchers if getattr(w, "epoll", None) is not epoll)
-            for watch in set(file.watchers) - set(kept):
-                if watch.listed:
-                    epoll.ready.remove(watch)
-            file.watchers = kept
-        if op != EPOLL_CTL_DEL:
-            watch = Watch(epoll, file, events)
-            file.watchers = (*file.watchers, watch)
-            if file.readable:
-                watch.notify(file)
         self.debt_ns += system.prices.epoll_ctl_ns
+        file, epoll = system.file(fd), self._epoll(epfd)
+        exclusive = events & EPOLLEXCLUSIVE and op != EPOLL_CTL_DEL
+        if exclusive and (
+            op == EPOLL_CTL_MOD or events & EPOLLONESHOT or isinstance(file, EpollInstance)
+        ):
+            raise error(errno.EINVAL)
+        watch = None
+        if file.watchers:
+            watch = next((w for w in watches_of(file) if w.epoll is epoll), None)
+        if op == EPOLL_CTL_ADD:
+            if watch is not None:
+                raise error(errno.EEXIST)
+            attach(Watch(epoll, file, events))
+        elif watch is None:
+            raise error(errno.ENOENT)
+        elif op == EPOLL_CTL_DEL:
+            detach(watch)
+        elif watch.exclusive:
+            raise error(errno.EINVAL)
+        else:
+            watch.arm(events)
 
-    def epoll_wait(self, epfd: int, max_events: int) -> Call[list[int]]:
+    def _epoll(self, epfd: int) -> EpollInstance:
+        """The epoll instance of that descriptor; raises OSError as epoll_ctl(2) says."""
+        file = self.system.file(epfd)
+        if not isinstance(file, EpollInstance):
+            raise error(errno.EINVAL)
+        return file
+
+    def epoll_wait(
+        self, epfd: int, max_events: int, timeout_ns: int | None = None
+    ) -> Call[list[int]]:
         if self.debt_ns:
             yield from self.pay()
+        deadline = None if timeout_ns is None else Deadline(self, timeout_ns, MILLISECOND_NS)
         system = self.system
         system.syscalls["epoll_wait"] += 1
         epoll: EpollInstance = system.files[epfd]
         while not (ready := epoll.harvest(max_events)):
+            if deadline is not None and deadline.passed:
+                break
             # Woken in vain, the thread owes for the wake-up before it can sleep again.
             if self.debt_ns:
                 yield from self.pay()
                 continue
+            if deadline is not None:
+                deadline.set()
             epoll.waiting.append(self)
             yield from self.sleep_for_data()
+            if deadline is not None and self in epoll.waiting:
+                epoll.waiting.remove(self)
+        if deadline is not None:
+            deadline.over = True
+        if epoll.waiting and epoll.ready:
+            # What is left is for another thread that waits: also what has just been reported, if
+            # it is level-triggered (ep_done_scan of Linux).
+            epoll.wake_one()
         prices = system.prices
         self.debt_ns += round(prices.epoll_wait_ns + len(ready) * prices.epoll_event_ns)
         self.noticed(ready)

@@ -139,11 +139,12 @@ def _load(
     system: System, clients: Clients, listener: Listener
 ) -> Generator[simpy.Event, Any, None]:
     """Wait until the program has settled, then start the load."""
-    waiting = None
-    while listener.backlog and len(listener.backlog) != waiting:
-        waiting = len(listener.backlog)
+    yield from clients.connect_in_turn()
+    before = None
+    while (waiting := sum(len(one.backlog) for one in listener.group)) and waiting != before:
+        before = waiting
         yield system.env.timeout(SETTLE_NS)
-    clients.start(hang_up=bool(listener.backlog))
+    clients.start(hang_up=bool(waiting))
 
 
 def _run(env: Environment, clients: Clients) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
+from typing import Self
 
 from iosim.kernel import EAGAIN, READ_BYTES, Call, Request
+from iosim.sim.readiness import watches_of
 from iosim.sim.signals import Owner
 from iosim.sim.system import File, System
 from iosim.sim.thread import Thread
@@ -55,11 +57,15 @@ class Connection(File):
 class Listener(File):
     """A listening socket: connections that wait for accept."""
 
-    __slots__ = ("backlog",)
+    __slots__ = ("backlog", "group")
 
-    def __init__(self) -> None:
+    def __init__(self, first: Self | None = None) -> None:
+        """`first` is another one on the same address, if there is one."""
         super().__init__()
         self.backlog: deque[Connection] = deque()
+        self.group: list[Self] = [] if first is None else first.group
+        """Those that are open on the address."""
+        self.group.append(self)
 
     @property
     def readable(self) -> bool:
@@ -103,9 +109,19 @@ def hang_up(system: System, connection: Connection) -> None:
 
 
 def connect(system: System, listener: Listener, connection: Connection) -> None:
-    """A client's connection joins the backlog."""
+    """A client's connection joins a backlog on the listener's address."""
+    group = listener.group
+    # As reuseport_select_sock of Linux does: a hash, scaled down to the number of sockets.
+    listener = group[_hash(connection.client) * len(group) >> 32 if len(group) > 1 else 0]
     listener.backlog.append(connection)
     system.became_readable(listener)
+
+
+def _hash(number: int) -> int:
+    """32 well-mixed bits: the finalizer of MurmurHash3 stands for a hash of the addresses."""
+    number = (number ^ number >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+    number = (number ^ number >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+    return number ^ number >> 16
 
 
 def accept_one(system: System, listener: Listener) -> Connection:
@@ -146,6 +162,15 @@ class SocketCalls(Thread):
         connection.nonblocking = nonblocking
         self.debt_ns += system.prices.accept_ns
         return connection.fd
+
+    def reuseport(self, listener: int) -> Call[int]:
+        if self.debt_ns:
+            yield from self.pay()
+        system = self.system
+        system.syscalls.update(("socket", "setsockopt", "bind", "listen"))
+        # A server's start is not what a run measures: four short calls.
+        self.debt_ns += 4 * system.prices.fcntl_ns
+        return system.open(Listener(system.files[listener])).fd
 
     def recv(self, fd: int, nbytes: int = READ_BYTES) -> Call[int]:
         if self.debt_ns:
@@ -216,8 +241,14 @@ class SocketCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["close"] += 1
-        connection, system.files[fd] = system.files[fd], None
+        file, system.files[fd] = system.files[fd], None
         system.readable.pop(fd, None)
         # Closing takes it off every interest list: epoll(7), questions and answers.
-        connection.fd, connection.hung_up, connection.watchers = -1, False, ()
+        for watch in watches_of(file):
+            watch.drop()
+        file.fd, file.watchers = -1, ()
+        if isinstance(file, Listener):
+            file.group.remove(file)
+        elif isinstance(file, Connection):
+            file.hung_up = False
         self.debt_ns += system.prices.close_ns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -48,6 +50,11 @@ class File:
     def readable(self) -> bool:
         """Whether a read or accept would return at once."""
         raise NotImplementedError
+
+
+def error(number: int) -> OSError:
+    """What a call raises that fails with this error number, errno(3)."""
+    return OSError(number, os.strerror(number))
 
 
 class Records:
@@ -138,6 +145,13 @@ class System:
             self.readable[file.fd] = file
         return file
 
+    def file(self, fd: int) -> Any:
+        """The file of a descriptor; raises OSError EBADF if it is not open."""
+        file = self.files[fd] if 0 <= fd < len(self.files) else None
+        if file is None:
+            raise error(errno.EBADF)
+        return file
+
     def launch(self, thread: Any, program: Call[None]) -> None:
         """Let a new thread run a program."""
         self.env.process(thread.live(program))
@@ -154,7 +168,8 @@ class System:
         for watcher in file.watchers:
             woke = watcher.notify(file) or woke
         if self.pollers:
-            for poller in self.pollers.copy():
+            # A wait queue has its newest entry first (add_wait_queue of Linux).
+            for poller in self.pollers[::-1]:
                 woke = poller.notify(file) or woke
         return woke
 

@@ -8,6 +8,7 @@ from typing import Any
 import simpy
 
 from iosim.sim.cpu import State, Task
+from iosim.sim.engine import call_in
 from iosim.sim.pending import ALL_SIGNALS, Pending
 from iosim.sim.system import File, System
 
@@ -92,3 +93,32 @@ class Thread(Task):
                 signals.handle(handled)
             price_ns += self.system.prices.signal_handler_ns
         return price_ns
+
+
+class Deadline:
+    """When a call of a thread gives up waiting; `None` is never, 0 is at once.
+
+    The timer is set when the thread is about to sleep, and does nothing once the call is `over`.
+    """
+
+    __slots__ = ("_due_ns", "_set", "_thread", "over", "passed")
+
+    def __init__(self, thread: Thread, timeout_ns: int, unit_ns: int) -> None:
+        """`unit_ns` is what the timeout is rounded up to a multiple of."""
+        self._thread = thread
+        self._due_ns = thread.env.now_ns - -timeout_ns // unit_ns * unit_ns
+        self._set = False
+        self.passed = timeout_ns == 0
+        self.over = False
+
+    def set(self) -> None:
+        """Have the thread woken in time, if that has not been done."""
+        if not (self._set or self.passed):
+            self._set = True
+            env, slack_ns = self._thread.env, self._thread.system.prices.timer_slack_ns
+            call_in(env, max(0, self._due_ns - env.now_ns) + slack_ns, self._ring)
+
+    def _ring(self, _: object) -> None:
+        if not self.over:
+            self.passed = True
+            self._thread.cpu.wake(self._thread)

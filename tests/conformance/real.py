@@ -34,6 +34,7 @@ from conformance.scenario import (
 
 from iosim.host.child import attach
 from iosim.host.kernel import HostKernel
+from iosim.host.server import allow_more
 from iosim.host.thread import Server
 from iosim.kernel import Call, drive
 
@@ -203,6 +204,7 @@ def _listen(limits: Any) -> socket.socket:
     if "receive_buffer_bytes" in limits:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits["receive_buffer_bytes"])
     listener.bind(("127.0.0.1", 0))
+    allow_more(listener)
     listener.listen(limits.get("backlog", 4096))
     return listener
 

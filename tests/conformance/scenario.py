@@ -37,6 +37,7 @@ from iosim.kernel import (
     EPOLL_CTL_DEL,
     EPOLL_CTL_MOD,
     EPOLLET,
+    EPOLLEXCLUSIVE,
     EPOLLIN,
     EPOLLONESHOT,
     SIGRTMIN,
@@ -122,7 +123,7 @@ _OPENS = {"accept": "c", "epoll_create": "e", "reuseport": "l"}
 
 _NAMED = {
     "op": {EPOLL_CTL_ADD: "ADD", EPOLL_CTL_DEL: "DEL", EPOLL_CTL_MOD: "MOD"},
-    "events": {EPOLLIN: "IN", EPOLLET: "ET", EPOLLONESHOT: "ONESHOT"},
+    "events": {EPOLLIN: "IN", EPOLLET: "ET", EPOLLONESHOT: "ONESHOT", EPOLLEXCLUSIVE: "EXCLUSIVE"},
 }
 
 
@@ -196,6 +197,11 @@ class Recorder:
             yield from program(Recorder(kernel, side, names, thread), *args)
 
         return recorded
+
+    @property
+    def quiet(self) -> Kernel:
+        """The kernel without the recorder, for calls whose results nobody promises."""
+        return self._kernel
 
     def rest(self) -> Call[None]:
         """Sleep until every other thread sleeps."""

@@ -22,6 +22,7 @@ from processes import alive, children, established, wait_until
 
 from iosim.errors import HostRefused, IosimError, RunFailed
 from iosim.host import run_real, why_not
+from iosim.host.server import listen
 from iosim.kernel import Call, Kernel
 from iosim.models import MODELS, get
 from iosim.results import RECORD, Run
@@ -247,6 +248,27 @@ def test_port_in_use() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(HostRefused, match=f"port {port}: Address already in use; choose"):
             run_real("epoll", LOAD, port=port)
+
+
+def test_two_runs_do_not_share_a_port() -> None:
+    """Though a program may share its own with further listening sockets."""
+    with listen(0) as first, pytest.raises(HostRefused, match="Address already in use"):
+        listen(first.getsockname()[1])
+
+
+@pytest.mark.parametrize("how", ["shared", "exclusive", "reuseport"])
+def test_workers(how: str) -> None:
+    load = LOAD.model_copy(update={"connect_gap_ns": 1_000_000})
+    run = run_real(get("epoll", workers=3, listener=how), load)
+    check(run, load)
+    assert sorted(task.name for task in run.tasks) == ["program 0", "worker 1", "worker 2"]
+
+
+@pytest.mark.parametrize("name", ["select", "poll"])
+def test_workers_of_select_and_poll(name: str) -> None:
+    run = run_real(get(name, workers=3), LOAD)
+    check(run, LOAD)
+    assert len(run.tasks) == 3
 
 
 def test_port_is_free_afterwards() -> None:
