@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import select
+import socket
 from collections.abc import Sequence
 from time import monotonic_ns, thread_time_ns
 
 from iosim.host.thread import Thread
 from iosim.kernel import EAGAIN, READ_BYTES, Call, Request
+
+
+def _number(error: OSError) -> int:
+    """The negative error number that the system call returned."""
+    assert error.errno is not None
+    return -error.errno
 
 
 class SocketCalls(Thread):
@@ -51,11 +58,16 @@ class SocketCalls(Thread):
             except BlockingIOError:
                 self.empty_polls += 1
                 return EAGAIN
+            except ConnectionError as error:
+                return _number(error)
             connection.copied_ns = now_ns = monotonic_ns()
             self.in_copy_ns += now_ns - began_ns
         else:
             self.recv_since_ns = began_ns
-            received = connection.recv_into(self.buffer, nbytes)
+            try:
+                received = connection.recv_into(self.buffer, nbytes)
+            except ConnectionError as error:
+                received = _number(error)
             connection.copied_ns = now_ns = monotonic_ns()
             self.in_recv_ns += now_ns - began_ns
             self.recv_since_ns = 0
@@ -94,6 +106,8 @@ class SocketCalls(Thread):
         except BlockingIOError:
             self.empty_polls += 1
             return EAGAIN
+        except ConnectionError as error:
+            return _number(error)
         connection.sent = (connection.sent + sent) % server.reply_bytes
         return sent
         yield
@@ -106,9 +120,18 @@ class SocketCalls(Thread):
         return
         yield
 
+    def shutdown(self, fd: int) -> Call[None]:
+        self.syscalls["shutdown"] += 1
+        self.server.connections[fd].socket.shutdown(socket.SHUT_WR)
+        return
+        yield
+
     def close(self, fd: int) -> Call[None]:
         self.syscalls["close"] += 1
-        self.server.connections.pop(fd).socket.close()
+        if fd == self.server.listener.fileno():
+            self.server.listener.close()
+        else:
+            self.server.connections.pop(fd).socket.close()
         if self.server.aio is not None:
             self.server.aio.forget(fd)
         return

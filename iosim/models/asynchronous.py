@@ -33,7 +33,7 @@ class Aio(Model):
         yield from kernel.spawn(accept_and_read, listener)
         while True:
             _, fd = yield from kernel.sigwaitinfo((SIGRTMIN,))
-            if nbytes := (yield from kernel.aio_return(fd)):
+            if (nbytes := (yield from kernel.aio_return(fd))) > 0:
                 yield from answer(kernel, fd, nbytes)
                 yield from kernel.aio_read(fd, READ_BYTES, SIGRTMIN)
             else:

@@ -14,7 +14,7 @@ def serve_ready(kernel: Kernel, listener: int, watched: FdSet, ready: list[int])
     for fd in ready:
         if fd == listener:
             watched.add((yield from kernel.accept(listener)))
-        elif nbytes := (yield from kernel.recv(fd)):
+        elif (nbytes := (yield from kernel.recv(fd))) > 0:
             yield from answer(kernel, fd, nbytes)
         else:
             watched.discard(fd)
@@ -93,5 +93,5 @@ class Epoll(Model):
                     yield from answer(kernel, fd, nbytes)
                     if not edge:
                         break
-                if nbytes == 0:
+                if nbytes <= 0 and nbytes != EAGAIN:
                     yield from kernel.close(fd)

@@ -6,6 +6,9 @@ once, so a request may leave later than intended. Taking replies costs it nothin
 
 from __future__ import annotations
 
+from collections import deque
+
+from iosim.errors import CLOSED_EARLY, RunFailed
 from iosim.sim.engine import Alarm, Environment, call_in
 from iosim.sim.sockets import Connection, Listener, connect, deliver, hang_up
 from iosim.sim.system import System
@@ -43,9 +46,30 @@ class Clients:
             Connection(client, self._first.get(client, -1))
             for client in range(workload.connections)
         ]
-        for connection in self._connections:
-            connect(system, listener, connection)
-        system.transmit = self._transmit
+        self._listener = listener
+        self._to_connect = deque(self._connections)
+        listener.made_room = self._connect
+        self._connect()
+        system.peer = self
+
+    def _connect(self) -> None:
+        """Connect one client after the other while there is room in the backlog.
+
+        A client that met a full one would have to try again after a second, and so would those
+        behind it (TCP_TIMEOUT_INIT in the kernel's include/net/tcp.h); a load generator avoids it.
+        """
+        while self._to_connect and not self._listener.full:
+            connect(self._system, self._listener, self._to_connect.popleft())
+
+    @property
+    def unconnected(self) -> int:
+        """Clients that have found no room in the backlog so far."""
+        return len(self._to_connect)
+
+    @property
+    def waiting(self) -> int:
+        """Clients that the program has not accepted so far."""
+        return self.unconnected + len(self._listener.backlog)
 
     @property
     def unanswered(self) -> int:
@@ -108,9 +132,10 @@ class Clients:
         connection = self._connections[self._connection_of[number]]
         return deliver(self._system, connection, self._request_bytes)
 
-    def _transmit(self, connection: Connection, nbytes: int, now_ns: int) -> None:
-        """The program hands `nbytes` of replies to a socket."""
+    def transmit(self, connection: Connection, nbytes: int, now_ns: int) -> int:
+        """The program hands `nbytes` of replies to a socket; the client reads all at once."""
         records, reply_bytes = self._records, self._reply_bytes
+        taken = nbytes
         while nbytes:
             number = connection.answering
             if not connection.sent:
@@ -122,6 +147,14 @@ class Clients:
                 connection.sent = 0
                 connection.answering = self._system.following[number]
                 self._replied(number, now_ns + self._way_out_ns)
+        return taken
+
+    def finish(self, connection: Connection) -> None:
+        """The program ends its stream to a client, which must not wait for a reply then."""
+        if connection.answering >= 0 and not self.done.triggered:
+            self.done.fail(RunFailed(CLOSED_EARLY))
+
+    reset = finish
 
     def _replied(self, number: int, replied_ns: int) -> None:
         """The whole reply is at the client at `replied_ns`."""

@@ -31,6 +31,9 @@ SETTLE_NS = 10_000_000
 serves a connection to its end before the next never accepts them all; then clients hang up after
 their last reply, to let others in."""
 
+CONNECT_NS = 5_000_000_000
+"""How long a client waits for room in the backlog, as the load generator of a real run does."""
+
 
 def simulate(
     model: str | Model | Program,
@@ -69,7 +72,7 @@ def simulate(
         system.launch(thread, program(thread, *args))
 
     system.start = start
-    listener = system.open(Listener())
+    listener = system.open(Listener(machine.backlog))
     clients = Clients(system, schedule, listener)
     start(program, listener.fd)
     collecting = gc.isenabled()
@@ -121,10 +124,20 @@ def _load(
     system: System, clients: Clients, listener: Listener
 ) -> Generator[simpy.Event, Any, None]:
     """Wait until the program has settled, then start the load."""
-    waiting = None
-    while listener.backlog and len(listener.backlog) != waiting:
-        waiting = len(listener.backlog)
+    waiting, since_ns = clients.waiting, 0
+    while waiting and system.env.now_ns - since_ns < (
+        CONNECT_NS if clients.unconnected else SETTLE_NS
+    ):
         yield system.env.timeout(SETTLE_NS)
+        if clients.waiting != waiting:
+            waiting, since_ns = clients.waiting, system.env.now_ns
+    if clients.unconnected:
+        connections = system.workload.connections
+        raise RunFailed(
+            f"connection {connections - clients.unconnected + 1} of {connections} was not taken: "
+            f"Machine.backlog = {system.machine.backlog} limits how many wait for a program that "
+            "does not accept; use fewer connections, a larger backlog or another model"
+        )
     clients.start(hang_up=bool(listener.backlog))
 
 

@@ -29,6 +29,19 @@ class Watcher(Protocol):
     def notify(self, file: File) -> bool: ...
 
 
+class Peer(Protocol):
+    """The clients' ends of all connections, as the server's kernel reaches them."""
+
+    def transmit(self, connection: Any, nbytes: int, now_ns: int) -> int:
+        """Bytes on their way to the client: how many it has room for, the others wait."""
+
+    def finish(self, connection: Any) -> None:
+        """A FIN, after the last byte."""
+
+    def reset(self, connection: Any) -> None:
+        """A RST."""
+
+
 class File:
     """Anything a descriptor names and a program can wait for."""
 
@@ -115,8 +128,7 @@ class System:
         self.copy_data_ns = 0
         self.positions: dict[int, int] = {}
         """Where descriptors stand in the list that a spinning thread tries."""
-        self.transmit: Callable[[Any, int, int], None]
-        """Called with (connection, bytes, time) when the program hands bytes to a socket."""
+        self.peer: Peer
         self.signals = Signals(machine.queued_signals)
         self.start: Callable[..., None]
         """Start a program as a new thread."""
