@@ -23,6 +23,8 @@ STARVED = (
 )
 """The usual reason why requests stay without an answer."""
 
+CLOSED_EARLY = "the server closed a connection before its last reply"
+
 
 class RunFailed(IosimError):
     """A run started but could not be finished (the program raised, replies stayed out)."""

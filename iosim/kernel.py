@@ -7,8 +7,8 @@ generator method, so a program calls it with `yield from`:
 
 `iosim.sim` implements these calls on simulated time and `iosim.host` on the real Linux kernel; a
 program cannot tell which one it runs on. Calls return what the Linux system call returns: a
-non-negative result, or a negative error number for conditions a server expects (`EAGAIN`), see
-syscalls(2). Programming errors raise `OSError`.
+non-negative result, or a negative error number for conditions a server expects (`EAGAIN`,
+`ECONNRESET`, `EPIPE`), see syscalls(2). Programming errors raise `OSError`.
 
 File descriptors are plain integers. Payloads are counted, not carried: `recv` returns how many
 bytes were copied and `send` is told how many to send.
@@ -33,6 +33,12 @@ SignalHandler = Callable[[int], object]
 
 EAGAIN = -errno.EAGAIN
 """The call would have had to wait (errno(3), value negated as in the system-call interface)."""
+
+ECONNRESET = -errno.ECONNRESET
+"""The client has reset the connection, tcp(7)."""
+
+EPIPE = -errno.EPIPE
+"""The socket takes no more: it has been shut down, or its client is gone, send(2)."""
 
 EPOLLIN = 0x001
 EPOLLEXCLUSIVE = 1 << 28
@@ -107,19 +113,33 @@ class Kernel(ABC):
         """recv(2): copy at most `nbytes`; returns the count, 0 at end of stream.
 
         Sleeps while the receive buffer is empty, or returns EAGAIN on a nonblocking descriptor.
+        After a reset it returns ECONNRESET once the data received before has been read, then 0.
         """
 
     @abstractmethod
     def send(self, fd: int, nbytes: int) -> Call[int]:
-        """send(2): returns how many bytes the socket took; EAGAIN if none fit a nonblocking one."""
+        """send(2): returns how many bytes the socket took.
+
+        Sleeps until it has taken all of them; a nonblocking descriptor takes what fits, or returns
+        EAGAIN if none do. Returns ECONNRESET after a reset that no call has yet told of, else EPIPE
+        when the connection is shut down or gone; there is no SIGPIPE (MSG_NOSIGNAL).
+        """
 
     @abstractmethod
     def wait_writable(self, fd: int) -> Call[None]:
-        """poll(2) for POLLOUT on one descriptor: sleeps until `send` can take bytes again."""
+        """poll(2) for POLLOUT on one descriptor: sleeps until `send` can take bytes or fails."""
+
+    @abstractmethod
+    def shutdown(self, fd: int) -> Call[None]:
+        """shutdown(2) with SHUT_WR: the client reads the end of the stream after what was sent."""
 
     @abstractmethod
     def close(self, fd: int) -> Call[None]:
-        """close(2)."""
+        """close(2): the client reads the end of the stream after what was sent.
+
+        With unread data it is a reset instead (RFC 1122, section 4.2.2.13), which discards what the
+        client has not yet taken. A listening socket resets the connections that wait for accept.
+        """
 
     # --- the application -----------------------------------------------------------------------
 

@@ -111,9 +111,13 @@ class Machine(BaseModel):
     interference: Interference | None = None
     """None is a machine of one's own."""
     backlog: Annotated[Count, Field(gt=0)] = 4_096
-    """Connections that may wait for accept: net.core.somaxconn, listen(2)."""
+    """The limit of connections that wait for accept: net.core.somaxconn, listen(2). Linux lets one
+    more wait; further clients connect when there is room."""
     receive_buffer_bytes: Annotated[Bytes, Field(gt=0)] = 6_291_456
     """Bytes a socket holds for its program before the sender must wait: the maximum of
     net.ipv4.tcp_rmem, tcp(7)."""
+    send_buffer_bytes: Annotated[Bytes, Field(gt=0)] = 4_194_304
+    """Bytes a socket holds for a client without room before its program must wait: the maximum of
+    net.ipv4.tcp_wmem, tcp(7)."""
     queued_signals: Annotated[Count, Field(gt=0)] = 96_365
     """Real-time signals that may be pending: RLIMIT_SIGPENDING, getrlimit(2)."""

@@ -15,7 +15,7 @@ import mmap
 import os
 import struct
 from pathlib import Path
-from socket import MSG_NOSIGNAL
+from socket import MSG_NOSIGNAL, MSG_WAITALL
 
 _SETUP, _ENTER, _REGISTER = 425, 426, 427
 
@@ -102,8 +102,11 @@ class Ring:
         self._prep(_OP_RECV, fd, buffer_address, nbytes, 0, user_data)
 
     def prep_send(self, fd: int, buffer_address: int, nbytes: int, user_data: int) -> None:
-        """Prepare send(2) of `nbytes` at `buffer_address`; like send it may take fewer."""
-        self._prep(_OP_SEND, fd, buffer_address, nbytes, MSG_NOSIGNAL, user_data)
+        """Prepare send(2) of `nbytes` at `buffer_address`.
+
+        It completes when all are sent (MSG_WAITALL, io_uring_prep_send(3)) or with an error.
+        """
+        self._prep(_OP_SEND, fd, buffer_address, nbytes, MSG_NOSIGNAL | MSG_WAITALL, user_data)
 
     def enter(self, min_complete: int) -> list[tuple[int, int]]:
         """Submit what was prepared, sleep until `min_complete` completions, take all there are.

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from time import monotonic_ns
 
-from iosim.errors import STARVED, HostRefused, RunFailed
+from iosim.errors import CLOSED_EARLY, STARVED, HostRefused, RunFailed
 from iosim.host.child import attach
 from iosim.host.server import raise_file_limit
 
@@ -148,9 +148,15 @@ class Load:
             events = epoll.poll(0)
             for fd, _ in events:
                 client = by_fd[fd]
-                data, ancillary, _, _ = sockets[client].recvmsg(1 << 18, 64)
+                try:
+                    data, ancillary, _, _ = sockets[client].recvmsg(1 << 18, 64)
+                except ConnectionError:
+                    data = b""
+                if not data and left[client]:
+                    raise RunFailed(CLOSED_EARLY)
                 if not data:
-                    raise RunFailed("the server closed a connection before its last reply")
+                    epoll.unregister(fd)
+                    continue
                 whole, partial[client] = divmod(partial[client] + len(data), reply_bytes)
                 if not whole:
                     continue
@@ -189,6 +195,8 @@ class Load:
         while view:
             try:
                 view = view[sock.send(view) :]
+            except ConnectionError:
+                raise RunFailed(CLOSED_EARLY) from None
             except BlockingIOError:
                 # The server's buffers are full: the sender must wait, as a client would.
                 writable = select.poll()

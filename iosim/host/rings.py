@@ -49,6 +49,14 @@ class ProgramRing:
         return known[0]
 
 
+def _peer_port(sock: socket.socket) -> int:
+    """The client's port; 0 if the client has reset the connection already."""
+    try:
+        return int(sock.getpeername()[1])
+    except OSError:
+        return 0
+
+
 class RingCalls(Thread):
     """io_uring."""
 
@@ -86,7 +94,7 @@ class RingCalls(Thread):
                 connection.copied_ns = connection.noticed_ns = now_ns
             elif opcode == _ACCEPT and result >= 0:
                 sock = socket.socket(fileno=result)
-                self.server.adopt(sock, sock.getpeername()[1])
+                self.server.adopt(sock, _peer_port(sock))
             completions.append(Completion(user_data, result))
         return completions
         yield

@@ -11,6 +11,12 @@ from iosim.host.thread import BACKLOG, Thread
 from iosim.kernel import EAGAIN, READ_BYTES, Call, Request
 
 
+def _number(error: OSError) -> int:
+    """The negative error number that the system call returned."""
+    assert error.errno is not None
+    return -error.errno
+
+
 class SocketCalls(Thread):
     """accept, recv, send, close and the application's framing."""
 
@@ -64,11 +70,16 @@ class SocketCalls(Thread):
             except BlockingIOError:
                 self.empty_polls += 1
                 return EAGAIN
+            except ConnectionError as error:
+                return _number(error)
             connection.copied_ns = now_ns = monotonic_ns()
             self.in_copy_ns += now_ns - began_ns
         else:
             self.recv_since_ns = began_ns
-            received = connection.recv_into(self.buffer, nbytes)
+            try:
+                received = connection.recv_into(self.buffer, nbytes)
+            except ConnectionError as error:
+                received = _number(error)
             connection.copied_ns = now_ns = monotonic_ns()
             self.in_recv_ns += now_ns - began_ns
             self.recv_since_ns = 0
@@ -107,6 +118,8 @@ class SocketCalls(Thread):
         except BlockingIOError:
             self.empty_polls += 1
             return EAGAIN
+        except ConnectionError as error:
+            return _number(error)
         connection.sent = (connection.sent + sent) % server.reply_bytes
         return sent
         yield
@@ -116,6 +129,12 @@ class SocketCalls(Thread):
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
         poll.poll()
+        return
+        yield
+
+    def shutdown(self, fd: int) -> Call[None]:
+        self.syscalls["shutdown"] += 1
+        self.server.connections[fd].socket.shutdown(socket.SHUT_WR)
         return
         yield
 

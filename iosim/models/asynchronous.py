@@ -54,7 +54,7 @@ def accept_and_read(kernel: Kernel, listener: int, notify: Notify) -> Call[None]
 
 def answer_and_read(kernel: Kernel, fd: int, notify: Notify) -> Call[None]:
     """A read on `fd` has ended: answer, and start the next."""
-    if nbytes := (yield from kernel.aio_return(fd)):
+    if (nbytes := (yield from kernel.aio_return(fd))) > 0:
         yield from answer(kernel, fd, nbytes)
         yield from kernel.aio_read(fd, READ_BYTES, notify)
     else:

@@ -49,14 +49,20 @@ class Model(ABC):
 
 
 def answer(kernel: Kernel, fd: int, nbytes: int) -> Call[None]:
-    """Serve every request that the `nbytes` just received on `fd` complete."""
+    """Serve every request that the `nbytes` just received on `fd` complete.
+
+    Returns early when the client takes no more replies.
+    """
     for request in kernel.requests(fd, nbytes):
         if request.service_ns:
             yield from kernel.compute(request.service_ns)
         unsent = request.reply_bytes
         while unsent:
             sent = yield from kernel.send(fd, unsent)
-            if sent == EAGAIN:
+            if sent >= 0:
+                unsent -= sent
+            elif sent == EAGAIN:
                 yield from kernel.wait_writable(fd)
             else:
-                unsent -= sent
+                # The client is gone, as the next recv will tell.
+                return

@@ -9,8 +9,8 @@ from iosim.models.base import Model, answer
 
 
 def serve(kernel: Kernel, fd: int) -> Call[None]:
-    """Serve one connection until its peer hangs up."""
-    while nbytes := (yield from kernel.recv(fd)):
+    """Serve one connection until its peer hangs up or resets it."""
+    while (nbytes := (yield from kernel.recv(fd))) > 0:
         yield from answer(kernel, fd, nbytes)
     yield from kernel.close(fd)
 

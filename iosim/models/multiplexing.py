@@ -26,7 +26,7 @@ def serve_ready(kernel: Kernel, listener: int, watched: FdSet, ready: list[int])
             # Of several workers that were told of a connection, one gets it.
             if (new := (yield from kernel.accept(listener))) != EAGAIN:
                 watched.add(new)
-        elif nbytes := (yield from kernel.recv(fd)):
+        elif (nbytes := (yield from kernel.recv(fd))) > 0:
             yield from answer(kernel, fd, nbytes)
         else:
             watched.discard(fd)
@@ -152,5 +152,5 @@ class Epoll(Model):
                     yield from answer(kernel, fd, nbytes)
                     if not edge:
                         break
-                if nbytes == 0:
+                if nbytes <= 0 and nbytes != EAGAIN:
                     yield from kernel.close(fd)

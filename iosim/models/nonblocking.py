@@ -14,7 +14,7 @@ def take(kernel: Kernel, connections: list[int], position: int, result: int) -> 
         connections.append(result)
         return position
     fd = connections[position]
-    if result:
+    if result > 0:
         yield from answer(kernel, fd, result)
         # A full buffer may have left data behind, which no signal will report again.
         return position if result == READ_BYTES else position + 1

@@ -56,7 +56,7 @@ class Rtsig(Model):
             # One signal may be followed by more for data already read here: those find EAGAIN.
             while (nbytes := (yield from kernel.recv(fd))) > 0:
                 yield from answer(kernel, fd, nbytes)
-            if nbytes == 0:
+            if nbytes != EAGAIN:
                 del connections[fd]
                 yield from kernel.close(fd)
 

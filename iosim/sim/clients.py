@@ -6,11 +6,13 @@ once, so a request may leave later than intended. Taking replies costs it nothin
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator
 from typing import Any
 
 import simpy
 
+from iosim.errors import CLOSED_EARLY, RunFailed
 from iosim.sim.engine import Alarm, Environment, Pause, call_in
 from iosim.sim.nic import Card
 from iosim.sim.sockets import Connection, Listener, connect, deliver, hang_up
@@ -54,17 +56,40 @@ class Clients:
             for client in range(workload.connections)
         ]
         self._listener = listener
+        self._to_connect: deque[Connection] = deque()
+        listener.made_room = self._connect
+        system.peer = self
         if not workload.connect_gap_ns:
-            for connection in self._connections:
-                connect(system, listener, connection)
-        system.transmit = self._transmit
+            self._to_connect.extend(self._connections)
+            self._connect()
+
+    def _connect(self) -> None:
+        """Connect one client after the other while there is room in the backlog.
+
+        A client that met a full one would have to try again after a second, and so would those
+        behind it (TCP_TIMEOUT_INIT in the kernel's include/net/tcp.h); a load generator avoids it.
+        """
+        waiting = self._to_connect
+        while waiting and not (listener := self._listener.of_group(waiting[0])).full:
+            connect(self._system, listener, waiting.popleft())
+
+    @property
+    def unconnected(self) -> int:
+        """Clients that have found no room in the backlog so far."""
+        return len(self._to_connect)
+
+    @property
+    def waiting(self) -> int:
+        """Clients that the program has not accepted so far."""
+        return self.unconnected + sum(len(one.backlog) for one in self._listener.group)
 
     def connect_in_turn(self) -> Generator[simpy.Event, Any, None]:
         """Open the connections one after the other, if that is how the workload wants them."""
         if gap_ns := self._system.workload.connect_gap_ns:
             for connection in self._connections:
                 yield Pause(self._env, gap_ns)
-                connect(self._system, self._listener, connection)
+                self._to_connect.append(connection)
+                self._connect()
 
     @property
     def unanswered(self) -> int:
@@ -125,9 +150,10 @@ class Clients:
         if deliver(self._system, connection, self._request_bytes):
             self._free_ns += self._wake_ns
 
-    def _transmit(self, connection: Connection, nbytes: int, now_ns: int) -> None:
-        """The program hands `nbytes` of replies to a socket."""
+    def transmit(self, connection: Connection, nbytes: int, now_ns: int) -> int:
+        """The program hands `nbytes` of replies to a socket; the client reads all at once."""
         records, reply_bytes = self._records, self._reply_bytes
+        taken = nbytes
         while nbytes:
             number = connection.answering
             if not connection.sent:
@@ -142,6 +168,14 @@ class Clients:
                 connection.sent = 0
                 connection.answering = self._system.following[number]
                 self._replied(number, replied_ns)
+        return taken
+
+    def finish(self, connection: Connection) -> None:
+        """The program ends its stream to a client, which must not wait for a reply then."""
+        if connection.answering >= 0 and not self.done.triggered:
+            self.done.fail(RunFailed(CLOSED_EARLY))
+
+    reset = finish
 
     def _replied(self, number: int, replied_ns: int) -> None:
         """The whole reply is at the client at `replied_ns`."""

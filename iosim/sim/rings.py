@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from iosim.kernel import Call, Completion, Kernel
-from iosim.sim.sockets import accept_one, take
+from iosim.kernel import EAGAIN, Call, Completion, Kernel
+from iosim.sim.sockets import accept_one, put, take
 from iosim.sim.system import File
 from iosim.sim.thread import Thread
 
@@ -14,13 +14,14 @@ from iosim.sim.thread import Thread
 class Submission:
     """One submission queue entry."""
 
-    __slots__ = ("fd", "nbytes", "opcode", "ring", "user_data")
+    __slots__ = ("fd", "nbytes", "opcode", "ring", "sent", "user_data")
 
     def __init__(self, ring: Ring, opcode: str, fd: int, nbytes: int, user_data: Any) -> None:
         self.ring = ring
         self.opcode = opcode
         self.fd = fd
         self.nbytes = nbytes
+        self.sent = 0
         self.user_data = user_data
 
     def notify(self, file: File) -> bool:
@@ -99,9 +100,16 @@ class RingCalls(Thread, Kernel):
         file = system.files[submission.fd]
         prices = system.prices
         if submission.opcode == "send":
-            system.transmit(file, submission.nbytes, self.env.now_ns)
-            result = submission.nbytes
-            self.debt_ns += round(prices.uring_send_ns + result * prices.copy_ns_per_byte)
+            # All of it, in several steps if need be (MSG_WAITALL, io_uring_prep_send(3)).
+            taken = put(system, file, submission.nbytes - submission.sent)
+            submission.sent += max(0, taken)
+            copied_ns = max(0, taken) * prices.copy_ns_per_byte
+            if taken == EAGAIN or (0 < submission.sent < submission.nbytes and not file.shut):
+                file.way_out().waiting.append(submission)
+                self.debt_ns += round(prices.uring_sqe_ns + copied_ns)
+                return
+            result = submission.sent or taken
+            self.debt_ns += round(prices.uring_send_ns + copied_ns)
         elif not file.readable:
             file.watchers = (*file.watchers, submission)
             self.debt_ns += prices.uring_sqe_ns
@@ -111,7 +119,7 @@ class RingCalls(Thread, Kernel):
             self.debt_ns += prices.uring_recv_ns
         else:
             result = take(system, file, submission.nbytes)
-            self.debt_ns += round(prices.uring_recv_ns + result * prices.copy_ns_per_byte)
+            self.debt_ns += round(prices.uring_recv_ns + max(0, result) * prices.copy_ns_per_byte)
             file.copied_ns = self.now_ns
             submission.ring.filled.append(file)
         submission.ring.completed.append(Completion(submission.user_data, result))

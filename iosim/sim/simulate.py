@@ -34,6 +34,9 @@ SETTLE_NS = 10_000_000
 serves a connection to its end before the next never accepts them all; then clients hang up after
 their last reply, to let others in."""
 
+CONNECT_NS = 5_000_000_000
+"""How long a client waits for room in the backlog, as the load generator of a real run does."""
+
 
 def simulate(
     model: str | Model | Program,
@@ -81,7 +84,7 @@ def simulate(
         return thread
 
     system.start, system.kernel_thread = start, kernel_thread
-    listener = system.open(Listener())
+    listener = system.open(Listener(machine.backlog))
     clients = Clients(system, schedule, listener)
     if machine.interference is not None:
         interfere(cpu, machine.interference, stream(seed, "interference"))
@@ -140,10 +143,20 @@ def _load(
 ) -> Generator[simpy.Event, Any, None]:
     """Wait until the program has settled, then start the load."""
     yield from clients.connect_in_turn()
-    before = None
-    while (waiting := sum(len(one.backlog) for one in listener.group)) and waiting != before:
-        before = waiting
+    waiting, since_ns = clients.waiting, 0
+    while waiting and system.env.now_ns - since_ns < (
+        CONNECT_NS if clients.unconnected else SETTLE_NS
+    ):
         yield system.env.timeout(SETTLE_NS)
+        if clients.waiting != waiting:
+            waiting, since_ns = clients.waiting, system.env.now_ns
+    if clients.unconnected:
+        connections = system.workload.connections
+        raise RunFailed(
+            f"connection {connections - clients.unconnected + 1} of {connections} was not taken: "
+            f"Machine.backlog = {system.machine.backlog} limits how many wait for a program that "
+            "does not accept; use fewer connections, a larger backlog or another model"
+        )
     clients.start(hang_up=bool(waiting))
 
 

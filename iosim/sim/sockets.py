@@ -1,17 +1,42 @@
-"""Sockets: receive buffers, the listener's backlog, and the calls on them."""
+"""Sockets: their buffers, how connections begin and end, and the calls on them.
+
+Each direction of a connection is a pipe of two buffers. Towards the server: `stalled` bytes at the
+sender, then `buffered` ones at the receiver. Towards the client: `Outgoing.unsent` bytes at the
+sender, then whatever the client has taken (`System.peer`). Bytes move on as soon as the receiver
+has room; so nothing is lost but by a reset, which discards what is still at the sender.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Self
 
-from iosim.kernel import EAGAIN, READ_BYTES, Call, Request
+from iosim.kernel import EAGAIN, ECONNRESET, EPIPE, READ_BYTES, Call, Request
 from iosim.sim.readiness import watches_of
 from iosim.sim.signals import Owner
-from iosim.sim.system import File, System
+from iosim.sim.system import File, System, Watcher
 from iosim.sim.thread import Thread
+
+CLOSED = -2
+"""The descriptor of a connection that the program has closed."""
+
+
+class Outgoing:
+    """The way out of a connection that is not just open and empty."""
+
+    __slots__ = ("error", "shut", "unsent", "waiting")
+
+    def __init__(self) -> None:
+        self.unsent = 0
+        """Bytes in the send buffer, since the client has no room for them."""
+        self.shut = False
+        """No more bytes are taken: shut down, closed or reset."""
+        self.error = 0
+        """What the next call on the socket fails with (sk_err, SO_ERROR of socket(7))."""
+        self.waiting: list[Watcher] = []
+        """Told once when the socket becomes writable."""
 
 
 class Connection(File):
@@ -23,6 +48,7 @@ class Connection(File):
         "client",
         "copied_ns",
         "hung_up",
+        "out",
         "reading",
         "received",
         "sent",
@@ -37,6 +63,9 @@ class Connection(File):
         self.stalled = 0
         """Bytes that the sender holds back since the receive buffer is full."""
         self.hung_up = False
+        """Nothing comes after what is buffered: the client has shut down, closed or reset."""
+        self.out: Outgoing | None = None
+        """None while the way out is open and the client takes everything at once."""
         self.received = 0
         """Bytes of an incomplete request that the program has read."""
         self.sent = 0
@@ -53,27 +82,73 @@ class Connection(File):
     def readable(self) -> bool:
         return self.buffered > 0 or self.hung_up
 
+    @property
+    def shut(self) -> bool:
+        """Whether `send` can only fail."""
+        return self.out is not None and self.out.shut
+
+    def writable(self, limit_bytes: int) -> bool:
+        """Whether poll reports POLLOUT: a third of the send buffer is free (sk_stream_is_writable
+        in the kernel's include/net/sock.h), or it is shut."""
+        return self.out is None or self.out.shut or 3 * self.out.unsent <= 2 * limit_bytes
+
+    def way_out(self) -> Outgoing:
+        """`out`, made if need be."""
+        if self.out is None:
+            self.out = Outgoing()
+        return self.out
+
+    def end_of_stream(self) -> int:
+        """What a read returns when nothing is left: 0, but a reset is reported first, and once."""
+        if self.out is None or self.out.error != ECONNRESET:
+            return 0
+        self.out.error = 0
+        return ECONNRESET
+
 
 class Listener(File):
     """A listening socket: connections that wait for accept."""
 
-    __slots__ = ("backlog", "group")
+    __slots__ = ("backlog", "group", "limit", "made_room")
 
-    def __init__(self, first: Self | None = None) -> None:
+    wakes_one = True
+
+    def __init__(self, limit: int, first: Self | None = None) -> None:
         """`first` is another one on the same address, if there is one."""
         super().__init__()
         self.backlog: deque[Connection] = deque()
+        self.limit = limit
+        """The second argument of listen(2); Linux lets one more wait (sk_acceptq_is_full in the
+        kernel's include/net/sock.h)."""
+        self.made_room: Callable[[], object] | None = None if first is None else first.made_room
+        """Called when a connection has left the queue."""
         self.group: list[Self] = [] if first is None else first.group
         """Those that are open on the address."""
         self.group.append(self)
+
+    def of_group(self, connection: Connection) -> Self:
+        """The listener of the group that a connection goes to.
+
+        As reuseport_select_sock of Linux does: a hash, scaled down to the number of sockets.
+        """
+        group = self.group
+        return group[_hash(connection.client) * len(group) >> 32 if len(group) > 1 else 0]
 
     @property
     def readable(self) -> bool:
         return bool(self.backlog)
 
+    @property
+    def full(self) -> bool:
+        """Whether a client's SYN is dropped."""
+        return len(self.backlog) > self.limit
+
 
 def deliver(system: System, connection: Connection, nbytes: int) -> bool:
     """Put the bytes of a request on its socket; True if that woke an idle core."""
+    if connection.fd == CLOSED:
+        system.peer.reset(connection)
+        return False
     room = system.receive_buffer_bytes - connection.buffered
     if connection.stalled or nbytes > room:
         fits = 0 if connection.stalled else room
@@ -85,7 +160,12 @@ def deliver(system: System, connection: Connection, nbytes: int) -> bool:
 
 
 def take(system: System, connection: Connection, nbytes: int) -> int:
-    """Move at most `nbytes` out of the receive buffer; a sender held back moves on."""
+    """Move at most `nbytes` out of the receive buffer; a sender held back moves on.
+
+    Of a readable connection without data it returns 0, or ECONNRESET after a reset.
+    """
+    if not connection.buffered:
+        return connection.end_of_stream()
     taken = min(nbytes, connection.buffered)
     connection.buffered -= taken
     if connection.stalled:
@@ -98,8 +178,49 @@ def take(system: System, connection: Connection, nbytes: int) -> int:
     return taken
 
 
+def put(system: System, connection: Connection, nbytes: int) -> int:
+    """Hand bytes to a socket as a nonblocking send(2) does: how many it takes, or the error.
+
+    What the client has no room for stays in the send buffer. After a reset the first call tells of
+    it, unless a read has; the others and those after a shutdown fail with EPIPE.
+    """
+    out = connection.out
+    taken = 0
+    if out is None:
+        taken = system.peer.transmit(connection, nbytes, system.env.now_ns)
+        if taken == nbytes:
+            return taken
+        out = connection.out = Outgoing()
+    elif out.shut:
+        error, out.error = out.error, 0
+        return error or EPIPE
+    queued = min(nbytes - taken, system.machine.send_buffer_bytes - out.unsent)
+    out.unsent += queued
+    return taken + queued or EAGAIN
+
+
+def drain(system: System, connection: Connection) -> None:
+    """The client has made room: send it what waits, tell who waits to send more."""
+    out = connection.out
+    if out is None or not out.unsent:
+        return
+    out.unsent -= system.peer.transmit(connection, out.unsent, system.env.now_ns)
+    if out.shut and not out.unsent:
+        system.peer.finish(connection)
+    if connection.writable(system.machine.send_buffer_bytes):
+        _became_writable(connection, out)
+    if not (out.unsent or out.shut):
+        connection.out = None
+
+
+def _became_writable(connection: Connection, out: Outgoing) -> None:
+    waiting, out.waiting = out.waiting, []
+    for watcher in waiting:
+        watcher.notify(connection)
+
+
 def hang_up(system: System, connection: Connection) -> None:
-    """The client closes its end."""
+    """The client closes its end or shuts it down: a FIN comes after its last byte."""
     connection.hung_up = True
     system.became_readable(connection)
     # Linux signals the end of a stream twice, in tcp_fin() and in tcp_data_queue().
@@ -108,11 +229,40 @@ def hang_up(system: System, connection: Connection) -> None:
             watcher.notify(connection)
 
 
+def reset(system: System, connection: Connection) -> None:
+    """The client aborts the connection: a RST comes. What has been received can still be read."""
+    out = connection.way_out()
+    # After a FIN a read returns 0 and owes no error (tcp_reset in the kernel's net/ipv4).
+    ended = connection.hung_up and not connection.stalled
+    out.error = EPIPE if ended else ECONNRESET
+    out.shut = True
+    connection.stalled = out.unsent = 0
+    hang_up(system, connection)
+    _became_writable(connection, out)
+
+
+def shut_down(system: System, connection: Connection) -> None:
+    """The server ends its stream: a FIN goes out after the last byte."""
+    out = connection.way_out()
+    if not out.shut:
+        out.shut = True
+        if not out.unsent:
+            system.peer.finish(connection)
+        _became_writable(connection, out)
+
+
+def finish(system: System, connection: Connection) -> None:
+    """The server closes its end; unread bytes make that a reset (RFC 1122, section 4.2.2.13)."""
+    if connection.buffered:
+        out = connection.way_out()
+        out.shut, out.unsent = True, 0
+        system.peer.reset(connection)
+    else:
+        shut_down(system, connection)
+
+
 def connect(system: System, listener: Listener, connection: Connection) -> None:
-    """A client's connection joins a backlog on the listener's address."""
-    group = listener.group
-    # As reuseport_select_sock of Linux does: a hash, scaled down to the number of sockets.
-    listener = group[_hash(connection.client) * len(group) >> 32 if len(group) > 1 else 0]
+    """A client's connection joins the backlog, which must not be full."""
     listener.backlog.append(connection)
     system.became_readable(listener)
 
@@ -127,9 +277,21 @@ def _hash(number: int) -> int:
 def accept_one(system: System, listener: Listener) -> Connection:
     """Take the oldest connection off the backlog and give it a descriptor."""
     connection = listener.backlog.popleft()
+    if listener.made_room is not None:
+        listener.made_room()
     if not listener.backlog:
         system.readable.pop(listener.fd, None)
     return system.open(connection)
+
+
+class Writer:
+    """A thread asleep until a socket is writable."""
+
+    def __init__(self, thread: Thread) -> None:
+        self._thread = thread
+
+    def notify(self, file: File) -> bool:
+        return self._thread.cpu.wake(self._thread)
 
 
 class SocketCalls(Thread):
@@ -170,7 +332,8 @@ class SocketCalls(Thread):
         system.syscalls.update(("socket", "setsockopt", "bind", "listen"))
         # A server's start is not what a run measures: four short calls.
         self.debt_ns += 4 * system.prices.fcntl_ns
-        return system.open(Listener(system.files[listener])).fd
+        first: Listener = system.files[listener]
+        return system.open(Listener(first.limit, first)).fd
 
     def recv(self, fd: int, nbytes: int = READ_BYTES) -> Call[int]:
         if self.debt_ns:
@@ -181,7 +344,7 @@ class SocketCalls(Thread):
         while not connection.buffered:
             if connection.hung_up:
                 self.debt_ns += system.prices.recv_ns
-                return 0
+                return int(connection.end_of_stream())
             if connection.nonblocking:
                 system.empty_polls += 1
                 self.debt_ns += system.prices.eagain_ns
@@ -227,14 +390,66 @@ class SocketCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["send"] += 1
-        system.transmit(system.files[fd], nbytes, self.env.now_ns)
+        connection = system.files[fd]
+        taken = put(system, connection, nbytes)
+        if taken != nbytes:
+            return (yield from self._send_rest(connection, nbytes, taken))
         prices = system.prices
         self.debt_ns += prices.send_ns + round(nbytes * prices.copy_ns_per_byte)
         return nbytes
 
-    def wait_writable(self, fd: int) -> Call[None]:
-        # The client reads at once, so the send buffer never fills.
+    def _send_rest(self, connection: Connection, nbytes: int, taken: int) -> Call[int]:
+        """Go on with a send that did not take everything at once, but `taken` or none."""
+        system = self.system
+        prices = system.prices
+        if connection.nonblocking and taken == EAGAIN:
+            system.empty_polls += 1
+            self.debt_ns += prices.eagain_ns
+            return EAGAIN
+        sent = max(0, taken)
+        self.debt_ns += prices.send_ns + round(sent * prices.copy_ns_per_byte)
+        if connection.nonblocking or connection.shut:
+            return sent or taken
+        while sent < nbytes:
+            yield from self._sleep_until_writable(connection)
+            if sent and connection.shut:
+                # The next call tells why.
+                return sent
+            taken = put(system, connection, nbytes - sent)
+            if taken < 0:
+                return taken
+            sent += taken
+            self.debt_ns += round(taken * prices.copy_ns_per_byte)
+        return sent
+
+    def _sleep_until_writable(self, connection: Connection) -> Call[None]:
         yield from self.pay()
+        while not connection.writable(self.system.machine.send_buffer_bytes):
+            if self.debt_ns:
+                yield from self.pay()
+                continue
+            connection.way_out().waiting.append(Writer(self))
+            yield from self.sleep()
+
+    def wait_writable(self, fd: int) -> Call[None]:
+        yield from self.pay()
+        system = self.system
+        prices = system.prices
+        system.syscalls["poll"] += 1
+        connection = system.files[fd]
+        if not connection.writable(system.machine.send_buffer_bytes):
+            self.debt_ns += round(prices.poll_fd_ns + prices.scan_sleep_fd_ns)
+            yield from self._sleep_until_writable(connection)
+        self.debt_ns += prices.poll_ns + round(prices.poll_fd_ns)
+
+    def shutdown(self, fd: int) -> Call[None]:
+        if self.debt_ns:
+            yield from self.pay()
+        system = self.system
+        system.syscalls["shutdown"] += 1
+        shut_down(system, system.files[fd])
+        # A FIN takes the way of a segment without data.
+        self.debt_ns += system.prices.send_ns
 
     def close(self, fd: int) -> Call[None]:
         if self.debt_ns:
@@ -243,12 +458,17 @@ class SocketCalls(Thread):
         system.syscalls["close"] += 1
         file, system.files[fd] = system.files[fd], None
         system.readable.pop(fd, None)
+        if isinstance(file, Connection):
+            finish(system, file)
+            file.buffered, file.hung_up = 0, False
+        elif isinstance(file, Listener):
+            for connection in file.backlog:
+                system.peer.reset(connection)
+            file.backlog.clear()
         # Closing takes it off every interest list: epoll(7), questions and answers.
         for watch in watches_of(file):
             watch.drop()
-        file.fd, file.watchers = -1, ()
+        file.fd, file.watchers = CLOSED, ()
         if isinstance(file, Listener):
             file.group.remove(file)
-        elif isinstance(file, Connection):
-            file.hung_up = False
         self.debt_ns += system.prices.close_ns

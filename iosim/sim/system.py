@@ -8,7 +8,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import repeat
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,10 +32,27 @@ class Watcher(Protocol):
     def notify(self, file: File) -> bool: ...
 
 
+class Peer(Protocol):
+    """The clients' ends of all connections, as the server's kernel reaches them."""
+
+    def transmit(self, connection: Any, nbytes: int, now_ns: int) -> int:
+        """Bytes on their way to the client: how many it has room for, the others wait."""
+
+    def finish(self, connection: Any) -> None:
+        """A FIN, after the last byte."""
+
+    def reset(self, connection: Any) -> None:
+        """A RST."""
+
+
 class File:
     """Anything a descriptor names and a program can wait for."""
 
     __slots__ = ("fd", "nonblocking", "noticed_ns", "sleepers", "watchers")
+
+    wakes_one: ClassVar[bool] = False
+    """Of the threads that sleep in a call on it, whether only the first is woken (they wait
+    exclusively), or all, the last first (add_wait_queue of Linux puts an entry in front)."""
 
     def __init__(self) -> None:
         self.fd = -1
@@ -123,8 +140,7 @@ class System:
         self.copy_data_ns = 0
         self.positions: dict[int, int] = {}
         """Where descriptors stand in the list that a spinning thread tries."""
-        self.transmit: Callable[[Any, int, int], None]
-        """Called with (connection, bytes, time) when the program hands bytes to a socket."""
+        self.peer: Peer
         self.signals = Signals(machine.queued_signals, self.tasks)
         self.start: Callable[..., Any]
         """Start a program as a new thread, and return that."""
@@ -164,7 +180,12 @@ class System:
         self.readable[file.fd] = file
         woke = False
         if file.sleepers:
-            woke = self.cpu.wake(file.sleepers.pop(0))
+            if file.wakes_one:
+                woke = self.cpu.wake(file.sleepers.pop(0))
+            else:
+                sleepers, file.sleepers = file.sleepers, None
+                for sleeper in reversed(sleepers):
+                    woke = self.cpu.wake(sleeper) or woke
         for watcher in file.watchers:
             woke = watcher.notify(file) or woke
         if self.pollers:

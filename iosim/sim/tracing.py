@@ -88,7 +88,7 @@ class TracedHelper(TracedThread, Helper):
         made = trace.call(self.name, "read", (fd, nbytes), self.now_ns)
         taken = yield from super().read(file, nbytes)
         made.end_ns, made.result = self.now_ns, taken
-        if taken:
+        if taken > 0:
             prices = self.system.prices
             price_ns = round(prices.aio_helper_ns + taken * prices.copy_ns_per_byte)
             trace.copies.append(Copy(self.name, fd, made.end_ns - price_ns, made.end_ns, taken))
@@ -127,7 +127,7 @@ class TracedKernel(TracedThread, SimKernel):
             system.in_ring[submission] = made
             return
         made.end_ns, made.result = self.now_ns, completed[-1].result
-        if made.name == "recv" and made.result:
+        if made.name == "recv" and completed[-1].result > 0:
             copy = Copy(RING, submission.fd, begin_ns, made.end_ns, made.result)
             system.trace.copies.append(copy)
 

@@ -6,21 +6,26 @@ it sleeps, and has done nothing else for two looks (proc(5)).
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import struct
 import sys
 import termios
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from conformance.scenario import (
+    REPLY_BYTES,
+    REQUEST_BYTES,
     REST,
     SCENARIOS,
     STEP,
@@ -38,7 +43,7 @@ from iosim.host.server import allow_more
 from iosim.host.thread import Server
 from iosim.kernel import Call, drive
 
-_LARGEST_SEND = 1 << 24
+_TCP_CLOSE = 7
 
 
 class Clients:
@@ -48,28 +53,75 @@ class Clients:
         self._address = address
         self._sockets: list[socket.socket] = []
 
-    def connect(self) -> None:
-        self._sockets.append(socket.create_connection(self._address))
-        self._sockets[-1].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._senders: dict[int, threading.Thread] = {}
 
-    def send(self, connection: int, nbytes: int) -> None:
+    def connect(self) -> None:
+        self.start_connect()
+        self.finish_connect(-1)
+
+    def start_connect(self) -> None:
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.connect_ex(self._address)
+        self._sockets.append(sock)
+
+    def finish_connect(self, connection: int) -> None:
         sock = self._sockets[connection]
-        sock.sendall(bytes(nbytes))
+        select.select([], [sock], [])
+        sock.setblocking(True)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send(self, connection: int, nbytes: int) -> int | None:
+        sock = self._sockets[connection]
+        try:
+            sock.sendall(bytes(nbytes))
+        except ConnectionError as error:
+            return -(error.errno or 0)
         _wait_until_there(sock)
+        return None
+
+    def start_send(self, connection: int, nbytes: int) -> None:
+        def send() -> None:
+            with contextlib.suppress(ConnectionError):  # when the scenario ends
+                self._sockets[connection].sendall(bytes(nbytes))
+
+        self._senders[connection] = threading.Thread(target=send, daemon=True)
+        self._senders[connection].start()
+
+    def sending(self, connection: int) -> bool:
+        return self._senders[connection].is_alive()
+
+    def finish_send(self, connection: int) -> None:
+        self._senders[connection].join()
 
     def recv(self, connection: int, nbytes: int) -> int:
         left = nbytes
-        while left and (got := len(self._sockets[connection].recv(min(left, 1 << 20)))):
-            left -= got
+        try:
+            while left and (got := len(self._sockets[connection].recv(min(left, 1 << 20)))):
+                left -= got
+        except ConnectionError as error:
+            if left == nbytes:
+                return -(error.errno or 0)
         return nbytes - left
+
+    def shutdown(self, connection: int) -> None:
+        self._sockets[connection].shutdown(socket.SHUT_WR)
 
     def close(self, connection: int) -> None:
         self._sockets[connection].close()
 
+    def abort(self, connection: int) -> None:
+        linger = struct.pack("ii", 1, 0)
+        self._sockets[connection].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self._sockets[connection].close()
+
 
 def _wait_until_there(sock: socket.socket) -> None:
-    """Wait until the other end's kernel has acknowledged everything, SIOCOUTQ of tcp(7)."""
+    """Wait until the other end's kernel has acknowledged everything, SIOCOUTQ of tcp(7), or has
+    reset the connection."""
     while struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]:
+        if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
+            return
         os.sched_yield()
 
 
@@ -92,7 +144,7 @@ class Program:
 
     def run(self, scenario: Scenario, listener: socket.socket) -> None:
         """Run the program in this process."""
-        server = Server(listener, _LARGEST_SEND, _LARGEST_SEND, [0])
+        server = Server(listener, REQUEST_BYTES, REPLY_BYTES, [0])
 
         def run(program: Callable[..., Call[None]], *args: Any) -> None:
             drive(program(HostKernel(server, "thread"), *args))
@@ -203,6 +255,8 @@ def _listen(limits: Any) -> socket.socket:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if "receive_buffer_bytes" in limits:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits["receive_buffer_bytes"])
+    if "send_buffer_bytes" in limits:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits["send_buffer_bytes"])
     listener.bind(("127.0.0.1", 0))
     allow_more(listener)
     listener.listen(limits.get("backlog", 4096))

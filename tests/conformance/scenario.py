@@ -54,17 +54,45 @@ class Client(Protocol):
     def connect(self) -> object:
         """Open a connection."""
 
+    def start_connect(self) -> object:
+        """Begin to open a connection; a full backlog may delay it."""
+
+    def finish_connect(self, connection: int) -> object:
+        """Wait until it is open."""
+
     def send(self, connection: int, nbytes: int) -> object:
-        """Send so many bytes, all of them."""
+        """Send so many bytes, all of them; gives the error if there is one."""
+
+    def start_send(self, connection: int, nbytes: int) -> object:
+        """Send so many bytes while the next steps are taken."""
+
+    def sending(self, connection: int) -> object:
+        """Whether bytes of `start_send` are left that the server's machine does not take."""
+
+    def finish_send(self, connection: int) -> object:
+        """Wait until it takes them."""
 
     def recv(self, connection: int, nbytes: int) -> object:
-        """Take so many bytes, or fewer at the end of the stream; gives how many."""
+        """Take so many bytes, waiting for them, or fewer at the end of the stream; gives how many.
+
+        Gives the error if there is one and no byte before it.
+        """
+
+    def shutdown(self, connection: int) -> object:
+        """End its stream, but go on reading: shutdown(2) with SHUT_WR."""
 
     def close(self, connection: int) -> object:
         """Close it."""
 
+    def abort(self, connection: int) -> object:
+        """Close it by a reset: SO_LINGER with a time of 0, socket(7)."""
+
 
 Step = Callable[[Client], object]
+
+REQUEST_BYTES = 64
+REPLY_BYTES = 1 << 24
+"""What `kernel.requests` counts in, and the size of a reply to each: one that no socket holds."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +228,7 @@ class Recorder:
 
     @property
     def quiet(self) -> Kernel:
-        """The kernel without the recorder, for calls whose results nobody promises."""
+        """The kernel without transcript, for calls whose results no rule fixes."""
         return self._kernel
 
     def rest(self) -> Call[None]:

@@ -6,49 +6,144 @@ from collections.abc import Callable
 from typing import Any
 
 import simpy
-from conformance.scenario import REST, STEP, Names, Recorder, Scenario, TellingClient, Transcript
+from conformance.scenario import (
+    REPLY_BYTES,
+    REQUEST_BYTES,
+    REST,
+    STEP,
+    Names,
+    Recorder,
+    Scenario,
+    TellingClient,
+    Transcript,
+)
 from round_costs import round_costs
 
-from iosim.kernel import Call
+from iosim.kernel import ECONNRESET, EPIPE, Call
 from iosim.machine import Machine
 from iosim.sim.cpu import Cpu, State, Task
-from iosim.sim.engine import Environment
+from iosim.sim.engine import Environment, call_in
 from iosim.sim.kernel import SimKernel
-from iosim.sim.sockets import Connection, Listener, connect, deliver, hang_up
+from iosim.sim.sockets import Connection, Listener, connect, deliver, drain, hang_up, reset
 from iosim.sim.system import System
 from iosim.sim.wakeups import WakeUps
 from iosim.workload import Workload, stream
 
 
+class End:
+    """The client's end of a connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.connected = False
+        self.buffered = 0
+        self.ended = False
+        """Whether nothing comes after what is buffered."""
+        self.error = 0
+        self.closed = False
+
+
 class Clients:
-    """The clients' ends of the connections."""
+    """The clients' ends of the connections; a `Peer` that reads only when it is told to."""
+
+    RECEIVE_BUFFER_BYTES = 131_072
 
     def __init__(self, system: System, listener: Listener) -> None:
         self._system = system
         self._listener = listener
-        self._connections: list[Connection] = []
-        self._received: list[int] = []
-        system.transmit = self._transmit
+        self._ends: list[End] = []
+        system.peer = self
 
-    def _transmit(self, connection: Connection, nbytes: int, _: int) -> None:
-        self._received[connection.client] += nbytes
+    # --- what the server's kernel sends ---------------------------------------------------------
 
-    def connect(self) -> None:
-        connection = Connection(len(self._connections), -1)
-        self._connections.append(connection)
-        self._received.append(0)
-        connect(self._system, self._listener, connection)
-
-    def send(self, connection: int, nbytes: int) -> None:
-        deliver(self._system, self._connections[connection], nbytes)
-
-    def recv(self, connection: int, nbytes: int) -> int:
-        taken = min(nbytes, self._received[connection])
-        self._received[connection] -= taken
+    def transmit(self, connection: Connection, nbytes: int, now_ns: int) -> int:
+        end = self._ends[connection.client]
+        if end.closed:
+            reset(self._system, connection)
+            return nbytes
+        taken = min(nbytes, self.RECEIVE_BUFFER_BYTES - end.buffered)
+        end.buffered += taken
         return taken
 
+    def finish(self, connection: Connection) -> None:
+        self._ends[connection.client].ended = True
+
+    def reset(self, connection: Connection) -> None:
+        end = self._ends[connection.client]
+        end.error = EPIPE if end.ended else ECONNRESET
+        end.ended = True
+
+    # --- the steps ------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        self.start_connect()
+        assert self._ends[-1].connected, "the backlog is full: use start_connect"
+
+    def start_connect(self) -> None:
+        end = End(Connection(len(self._ends), -1))
+        self._ends.append(end)
+        self._try_to_connect(end)
+
+    def _try_to_connect(self, end: End) -> None:
+        """Join the backlog, or have the SYN dropped and send another after a second (tcp(7))."""
+        listener = self._listener.of_group(end.connection)
+        if listener.full:
+            call_in(self._system.env, 1_000_000_000, lambda _: self._try_to_connect(end))
+        else:
+            end.connected = True
+            connect(self._system, listener, end.connection)
+
+    def finish_connect(self, connection: int) -> None:
+        while not self._ends[connection].connected:
+            self._system.env.step()
+
+    def send(self, connection: int, nbytes: int) -> int | None:
+        end = self._ends[connection]
+        if end.error:
+            error, end.error = end.error, 0
+            return error
+        deliver(self._system, end.connection, nbytes)
+        return None
+
+    def start_send(self, connection: int, nbytes: int) -> None:
+        self.send(connection, nbytes)
+
+    def sending(self, connection: int) -> bool:
+        return self._ends[connection].connection.stalled > 0
+
+    def finish_send(self, connection: int) -> None:
+        while self.sending(connection):
+            self._system.env.step()
+
+    def recv(self, connection: int, nbytes: int) -> int:
+        end, left = self._ends[connection], nbytes
+        while left and (end.buffered or not end.ended):
+            if not end.buffered:
+                self._system.env.step()
+            taken = min(left, end.buffered)
+            end.buffered -= taken
+            left -= taken
+            drain(self._system, end.connection)
+        if left == nbytes and end.error == ECONNRESET:
+            end.error = 0
+            return ECONNRESET
+        return nbytes - left
+
+    def shutdown(self, connection: int) -> None:
+        hang_up(self._system, self._ends[connection].connection)
+
     def close(self, connection: int) -> None:
-        hang_up(self._system, self._connections[connection])
+        end = self._ends[connection]
+        end.closed = True
+        if end.buffered:
+            reset(self._system, end.connection)
+        elif not end.connection.hung_up:
+            hang_up(self._system, end.connection)
+
+    def abort(self, connection: int) -> None:
+        end = self._ends[connection]
+        end.closed = True
+        reset(self._system, end.connection)
 
 
 class Simulated(Transcript):
@@ -57,14 +152,14 @@ class Simulated(Transcript):
     def __init__(self, scenario: Scenario, kernel: type[SimKernel]) -> None:
         super().__init__()
         machine = Machine(**scenario.limits)
-        workload = Workload()
+        workload = Workload(request_bytes=REQUEST_BYTES, reply_bytes=REPLY_BYTES)
         self._env = Environment()
         prices = round_costs().prices()
         wakeups = WakeUps(round_costs().wakeup, stream(1, "wakeups"))
         cpu = Cpu(self._env, machine, prices, wakeups)
         system = System(self._env, cpu, prices, machine, workload, workload.schedule(1))
         self._system = system
-        listener = system.open(Listener())
+        listener = system.open(Listener(machine.backlog))
         self._clients = TellingClient(Clients(system, listener), self)
         self._steps = iter(scenario.steps)
         self._paused: list[Task] = []

@@ -6,7 +6,10 @@ from typing import Any
 
 from conformance.scenario import scenario
 
-from iosim.kernel import Call
+from iosim.kernel import EAGAIN, EPOLL_CTL_ADD, Call
+
+LARGE = 1 << 24
+"""More bytes than all buffers between two programs hold."""
 
 
 @scenario(
@@ -32,5 +35,593 @@ def nonblocking_recv(kernel: Any, listener: int) -> Call[None]:
     yield from kernel.step()
     yield from kernel.recv(fd, 100)
     yield from kernel.recv(fd, 100)
+    yield from kernel.step()
+    yield from kernel.recv(fd, 100)
+
+
+# --- streams -----------------------------------------------------------------------------------
+
+
+@scenario(
+    'recv(2): "The receive calls normally return any data available, up to the requested amount, '
+    'rather than waiting for receipt of the full amount requested."',
+    lambda client: client.connect(),
+    lambda client: client.send(0, 10),
+    lambda client: client.send(0, 1),
+    expect="""
+        accept(l0) = c0
+        recv(c0, 4) = 4
+        recv(c0, 100) = 6
+        recv(c0, 100) = 1
+        recv(c0, 100) sleeps
+    """,
+)
+def partial_reads(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.recv(fd, 4)
+    while True:
+        yield from kernel.recv(fd, 100)
+
+
+@scenario(
+    'tcp(7): "TCP does not preserve record boundaries."',
+    lambda client: client.connect(),
+    lambda client: client.send(0, 3),
+    lambda client: client.send(0, 4),
+    expect="""
+        accept(l0) = c0
+        recv(c0, 100) = 7
+    """,
+)
+def messages_merge_into_one_read(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.step()
+    yield from kernel.step()
+    yield from kernel.recv(fd, 100)
+
+
+@scenario(
+    'recv(2): "When a stream socket peer has performed an orderly shutdown, the return value will '
+    'be 0 (the traditional "end-of-file" return)."',
+    lambda client: client.connect(),
+    lambda client: client.send(0, 5),
+    lambda client: client.close(0),
+    expect="""
+        accept(l0) = c0
+        recv(c0, 3) = 3
+        recv(c0, 3) = 2
+        recv(c0, 3) = 0
+        recv(c0, 3) = 0
+    """,
+)
+def the_stream_ends_after_its_data(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.step()
+    yield from kernel.step()
+    for _ in range(4):
+        yield from kernel.recv(fd, 3)
+
+
+@scenario(
+    'shutdown(2): "If how is SHUT_WR, further transmissions will be disallowed."',
+    lambda client: client.connect(),
+    lambda client: client.shutdown(0),
+    lambda client: client.recv(0, 10),
+    lambda client: client.recv(0, 1),
+    expect="""
+        accept(l0) = c0
+        recv(c0, 100) = 0
+        send(c0, 10) = 10
+        close(c0)
+        client: recv(0, 10) = 10
+        client: recv(0, 1) = 0
+    """,
+)
+def a_client_that_shuts_down_still_reads(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.recv(fd, 100)
+    yield from kernel.send(fd, 10)
+    yield from kernel.close(fd)
+    yield from kernel.step()
+    yield from kernel.step()
+
+
+@scenario(
+    'send(2), EPIPE: "The local end has been shut down on a connection oriented socket."',
+    lambda client: client.connect(),
+    lambda client: client.recv(0, 100),
+    lambda client: client.send(0, 5),
+    expect="""
+        accept(l0) = c0
+        send(c0, 10) = 10
+        shutdown(c0)
+        send(c0, 10) = EPIPE
+        wait_writable(c0)
+        recv(c0, 100) = 5
+        client: recv(0, 100) = 10
+    """,
+)
+def a_server_that_shuts_down_still_reads(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.send(fd, 10)
+    yield from kernel.shutdown(fd)
+    yield from kernel.send(fd, 10)
+    yield from kernel.wait_writable(fd)
+    yield from kernel.step()
+    yield from kernel.recv(fd, 100)
+
+
+@scenario(
+    "close(2) ends the stream; what is in the send buffer still goes out before (socket(7), "
+    "SO_LINGER: otherwise the call returns immediately and the closing is done in the background).",
+    lambda client: client.connect(),
+    lambda client: client.recv(0, LARGE),
+    expect="""
+        accept(l0) = c0
+        send(c0, 200000) = 200000
+        close(c0)
+        client: recv(0, 16777216) = 200000
+    """,
+    send_buffer_bytes=200_000,
+)
+def close_sends_what_is_buffered(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.send(fd, 200_000)
+    yield from kernel.close(fd)
+    yield from kernel.step()
+
+
+# --- a full send buffer ------------------------------------------------------------------------
+
+
+@scenario(
+    'send(2): "When the message does not fit into the send buffer of the socket, send() normally '
+    "blocks, unless the socket has been placed in nonblocking I/O mode. In nonblocking mode it "
+    'would fail with the error EAGAIN or EWOULDBLOCK in this case."',
+    lambda client: client.connect(),
+    lambda client: client.recv(0, LARGE),
+    expect="""
+        accept(l0) = c0
+        set_nonblocking(c0)
+        EAGAIN
+        wait_writable(c0)
+        all of it in several sends
+        client: recv(0, 16777216) = 16777216
+    """,
+)
+def a_full_send_buffer_gives_eagain_until_the_client_reads(
+    kernel: Any, listener: int
+) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.set_nonblocking(fd)
+    left = LARGE
+    while (sent := (yield from kernel.quiet.send(fd, left))) != EAGAIN:
+        left -= sent
+    kernel.note("EAGAIN")
+    yield from kernel.wait_writable(fd)
+    while left:
+        left -= yield from _send_some(kernel.quiet, fd, left)
+    kernel.note("all of it in several sends")
+
+
+def _send_some(kernel: Any, fd: int, nbytes: int) -> Call[int]:
+    while (sent := (yield from kernel.send(fd, nbytes))) == EAGAIN:
+        yield from kernel.wait_writable(fd)
+    return int(sent)
+
+
+@scenario(
+    'send(2): "When the message does not fit into the send buffer of the socket, send() normally '
+    'blocks".',
+    lambda client: client.connect(),
+    expect="""
+        accept(l0) = c0
+        send(c0, 16777216) sleeps
+    """,
+)
+def a_blocking_send_sleeps_while_the_client_does_not_read(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.send(fd, LARGE)
+
+
+@scenario(
+    "POSIX.1-2008, send: without room for the message, and without O_NONBLOCK, send shall block "
+    "until space is available; it returns how much it sent.",
+    lambda client: client.connect(),
+    lambda client: client.recv(0, LARGE),
+    lambda client: client.recv(0, 1),
+    expect="""
+        accept(l0) = c0
+        send(c0, 16777216) = 16777216
+        close(c0)
+        client: recv(0, 16777216) = 16777216
+        client: recv(0, 1) = 0
+    """,
+)
+def a_blocking_send_takes_all_bytes(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.send(fd, LARGE)
+    yield from kernel.close(fd)
+    yield from kernel.step()
+
+
+@scenario(
+    'send(2): "On success, these calls return the number of bytes sent", here those before the '
+    'reset, which the next call tells of: "ECONNRESET Connection reset by peer."',
+    lambda client: client.connect(),
+    lambda client: client.abort(0),
+    expect="""
+        accept(l0) = c0
+        a part
+        send(c0, 1) = ECONNRESET
+        send(c0, 1) = EPIPE
+        recv(c0, 100) = 0
+    """,
+)
+def a_reset_ends_a_blocking_send(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    sent = yield from kernel.quiet.send(fd, LARGE)
+    kernel.note("a part" if 0 < sent < LARGE else "all or nothing")
+    yield from kernel.send(fd, 1)
+    yield from kernel.send(fd, 1)
+    yield from kernel.recv(fd, 100)
+
+
+# --- resets ------------------------------------------------------------------------------------
+
+
+@scenario(
+    "tcp(7), ERRORS; socket(7), SO_ERROR: get and clear the pending socket error. A call that "
+    "returns it clears it as well.",
+    lambda client: client.connect(),
+    lambda client: client.abort(0),
+    expect="""
+        accept(l0) = c0
+        recv(c0, 100) = ECONNRESET
+        recv(c0, 100) = 0
+        send(c0, 10) = EPIPE
+    """,
+)
+def a_reset_wakes_recv_and_is_told_once(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.recv(fd, 100)
+    yield from kernel.recv(fd, 100)
+    yield from kernel.send(fd, 10)
+
+
+@scenario(
+    'send(2), ERRORS: "ECONNRESET Connection reset by peer."; MSG_NOSIGNAL: "The EPIPE error is '
+    'still returned."',
+    lambda client: client.connect(),
+    lambda client: client.abort(0),
+    expect="""
+        accept(l0) = c0
+        send(c0, 10) = ECONNRESET
+        send(c0, 10) = EPIPE
+        recv(c0, 100) = 0
+    """,
+)
+def send_after_a_reset(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.step()
+    yield from kernel.send(fd, 10)
+    yield from kernel.send(fd, 10)
+    yield from kernel.recv(fd, 100)
+
+
+@scenario(
+    "recv(2): data available is returned first; Linux keeps what has been received before a reset.",
+    lambda client: client.connect(),
+    lambda client: client.send(0, 3),
+    lambda client: client.abort(0),
+    expect="""
+        accept(l0) = c0
+        recv(c0, 2) = 2
+        recv(c0, 100) = 1
+        recv(c0, 100) = ECONNRESET
+        recv(c0, 100) = 0
+    """,
+)
+def data_before_a_reset_is_read(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.step()
+    yield from kernel.step()
+    yield from kernel.recv(fd, 2)
+    for _ in range(3):
+        yield from kernel.recv(fd, 100)
+
+
+@scenario(
+    "RFC 9293, section 3.10.7.1: a closed connection answers data with a reset. Linux makes it an "
+    'EPIPE after the end of the stream: send(2), "if the peer on a stream-oriented socket has '
+    'closed the connection. The EPIPE error is still returned."',
+    lambda client: client.connect(),
+    lambda client: client.close(0),
+    expect="""
+        accept(l0) = c0
+        recv(c0, 100) = 0
+        send(c0, 10) = 10
+        send(c0, 10) = EPIPE
+        recv(c0, 100) = 0
+    """,
+)
+def send_to_a_client_that_has_closed(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.recv(fd, 100)
+    yield from kernel.send(fd, 10)
+    yield from kernel.send(fd, 10)
+    yield from kernel.recv(fd, 100)
+
+
+@scenario(
+    "recv(2): 0 at the end of the stream, also when a reset follows it.",
+    lambda client: client.connect(),
+    lambda client: client.shutdown(0),
+    lambda client: client.abort(0),
+    expect="""
+        accept(l0) = c0
+        recv(c0, 100) = 0
+        send(c0, 10) = EPIPE
+    """,
+)
+def a_reset_after_the_end_of_the_stream(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.step()
+    yield from kernel.step()
+    yield from kernel.recv(fd, 100)
+    yield from kernel.send(fd, 10)
+
+
+@scenario(
+    "poll(2), POLLERR and POLLHUP: set whenever the condition is true, so a reset connection is "
+    "ready; select(2): a file is ready if the operation does not block, even if it fails.",
+    lambda client: client.connect(),
+    lambda client: client.abort(0),
+    expect="""
+        accept(l0) = c0
+        epoll_create() = e0
+        epoll_ctl(e0, ADD, c0)
+        epoll_wait(e0, 8) = [c0]
+        poll(...) = [c0]
+        select(...) = [c0]
+        wait_writable(c0)
+        recv(c0, 100) = ECONNRESET
+        epoll_wait(e0, 8) = [c0]
+    """,
+)
+def a_reset_connection_is_ready(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    epfd = yield from kernel.epoll_create()
+    yield from kernel.epoll_ctl(epfd, EPOLL_CTL_ADD, fd)
+    yield from kernel.epoll_wait(epfd, 8)
+    for empty, call in (kernel.poll_set, kernel.poll), (kernel.fd_set, kernel.select):
+        watched = empty()
+        watched.add(listener)
+        watched.add(fd)
+        yield from call(watched)
+    yield from kernel.wait_writable(fd)
+    yield from kernel.recv(fd, 100)
+    yield from kernel.epoll_wait(epfd, 8)
+
+
+@scenario(
+    "RFC 1122, section 4.2.2.13: a host that closes while received data is still pending should "
+    "send a RST, to show that data was lost.",
+    lambda client: client.connect(),
+    lambda client: client.send(0, 3),
+    lambda client: client.recv(0, 5),
+    lambda client: client.recv(0, 1),
+    lambda client: client.recv(0, 1),
+    expect="""
+        accept(l0) = c0
+        send(c0, 5) = 5
+        recv(c0, 2) = 2
+        close(c0)
+        client: recv(0, 5) = 5
+        client: recv(0, 1) = ECONNRESET
+        client: recv(0, 1) = 0
+    """,
+)
+def close_with_unread_data_resets_the_client(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.send(fd, 5)
+    yield from kernel.recv(fd, 2)
+    yield from kernel.close(fd)
+    for _ in range(3):
+        yield from kernel.step()
+
+
+@scenario(
+    "RFC 1122, section 4.2.2.13: without pending data a close ends the stream in order; new data "
+    "that is received after it should be answered by a RST.",
+    lambda client: client.connect(),
+    lambda client: client.send(0, 3),
+    lambda client: client.recv(0, 1),
+    lambda client: client.send(0, 3),
+    lambda client: client.send(0, 3),
+    expect="""
+        accept(l0) = c0
+        recv(c0, 100) = 3
+        close(c0)
+        client: recv(0, 1) = 0
+        client: send(0, 3) = EPIPE
+    """,
+)
+def data_for_a_closed_connection_resets_the_client(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.recv(fd, 100)
+    yield from kernel.close(fd)
+    for _ in range(3):
+        yield from kernel.step()
+
+
+@scenario(
+    "RFC 1122, section 4.2.2.13, from the other side: a client that closes with unread data resets "
+    "the server.",
+    lambda client: client.connect(),
+    lambda client: client.close(0),
+    expect="""
+        accept(l0) = c0
+        send(c0, 5) = 5
+        recv(c0, 100) = ECONNRESET
+    """,
+)
+def a_client_that_closes_with_unread_data_resets_the_server(
+    kernel: Any, listener: int
+) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.send(fd, 5)
+    yield from kernel.recv(fd, 100)
+
+
+# --- accept ------------------------------------------------------------------------------------
+
+
+@scenario(
+    'accept(2): "It extracts the first connection request on the queue of pending connections".',
+    lambda client: client.connect(),
+    lambda client: client.connect(),
+    lambda client: client.send(1, 7),
+    lambda client: client.send(0, 5),
+    expect="""
+        accept(l0) = c0
+        accept(l0) = c1
+        recv(c0, 100) = 5
+        recv(c1, 100) = 7
+    """,
+)
+def connections_are_accepted_in_order(kernel: Any, listener: int) -> Call[None]:
+    for _ in range(4):
+        yield from kernel.step()
+    first = yield from kernel.accept(listener)
+    second = yield from kernel.accept(listener)
+    yield from kernel.recv(first, 100)
+    yield from kernel.recv(second, 100)
+
+
+@scenario(
+    'accept(2): "If the socket is marked nonblocking and no pending connections are present on the '
+    'queue, accept() fails with the error EAGAIN or EWOULDBLOCK."',
+    lambda client: client.connect(),
+    expect="""
+        set_nonblocking(l0)
+        accept(l0) = EAGAIN
+        accept(l0) = c0
+        accept(l0) = EAGAIN
+    """,
+)
+def nonblocking_accept(kernel: Any, listener: int) -> Call[None]:
+    yield from kernel.set_nonblocking(listener)
+    yield from kernel.accept(listener)
+    yield from kernel.step()
+    yield from kernel.accept(listener)
+    yield from kernel.accept(listener)
+
+
+@scenario(
+    'accept(2): "On Linux, the new socket returned by accept() does not inherit file status flags '
+    'such as O_NONBLOCK and O_ASYNC from the listening socket."',
+    lambda client: client.connect(),
+    expect="""
+        set_nonblocking(l0)
+        accept(l0) = c0
+        recv(c0, 100) sleeps
+    """,
+)
+def an_accepted_socket_does_not_inherit_nonblocking(kernel: Any, listener: int) -> Call[None]:
+    yield from kernel.set_nonblocking(listener)
+    yield from kernel.step()
+    fd = yield from kernel.accept(listener)
+    yield from kernel.recv(fd, 100)
+
+
+@scenario(
+    'accept4(2): "SOCK_NONBLOCK Set the O_NONBLOCK file status flag on the open file description '
+    '(see open(2)) referred to by the new file descriptor"; the listening socket still blocks.',
+    lambda client: client.connect(),
+    expect="""
+        accept(l0, True) = c0
+        recv(c0, 100) = EAGAIN
+        accept(l0, True) sleeps
+    """,
+)
+def accept4_makes_the_new_socket_nonblocking(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener, nonblocking=True)
+    yield from kernel.recv(fd, 100)
+    yield from kernel.accept(listener, nonblocking=True)
+
+
+@scenario(
+    "accept(2): a connection is on the queue once it is complete, whatever its client does then; "
+    'recv(2): "When a stream socket peer has performed an orderly shutdown, the return value will '
+    'be 0".',
+    lambda client: client.connect(),
+    lambda client: client.send(0, 3),
+    lambda client: client.close(0),
+    lambda client: client.connect(),
+    lambda client: client.abort(1),
+    expect="""
+        accept(l0) = c0
+        recv(c0, 100) = 3
+        recv(c0, 100) = 0
+        accept(l0) = c1
+        recv(c1, 100) = ECONNRESET
+        recv(c1, 100) = 0
+    """,
+)
+def connections_closed_before_accept_are_accepted(kernel: Any, listener: int) -> Call[None]:
+    for _ in range(5):
+        yield from kernel.step()
+    for _ in range(2):
+        fd = yield from kernel.accept(listener)
+        while (yield from kernel.recv(fd, 100)):
+            pass
+
+
+@scenario(
+    'listen(2): "If a connection request arrives when the queue is full, [...] if the underlying '
+    "protocol supports retransmission, the request may be ignored so that a later reattempt at "
+    'connection succeeds." Linux lets one more than the backlog wait.',
+    lambda client: client.connect(),
+    lambda client: client.connect(),
+    lambda client: client.start_connect(),
+    lambda client: client.finish_connect(2),
+    expect="""
+        set_nonblocking(l0)
+        accept(l0) = c0
+        accept(l0) = c1
+        accept(l0) = EAGAIN
+        accept(l0) = c2
+    """,
+    backlog=1,
+)
+def a_full_backlog_ignores_a_client_until_it_tries_again(kernel: Any, listener: int) -> Call[None]:
+    yield from kernel.set_nonblocking(listener)
+    for _ in range(3):
+        yield from kernel.step()
+    for _ in range(3):
+        yield from kernel.accept(listener)
+    yield from kernel.step()
+    yield from kernel.accept(listener)
+
+
+@scenario(
+    "close(2) of a listening socket: connections not accepted are aborted (RFC 9293, section "
+    "3.10.4), those accepted live on.",
+    lambda client: client.connect(),
+    lambda client: client.connect(),
+    lambda client: client.recv(1, 1),
+    lambda client: client.send(0, 3),
+    expect="""
+        accept(l0) = c0
+        close(l0)
+        recv(c0, 100) = 3
+        client: recv(1, 1) = ECONNRESET
+    """,
+)
+def closing_a_listener_resets_those_who_wait(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.step()
+    yield from kernel.close(listener)
     yield from kernel.step()
     yield from kernel.recv(fd, 100)
