@@ -245,22 +245,31 @@ class SqThread(RingWork):
         self.needs_wakeup = False
 
     def work(self) -> Call[None]:
-        """Carry out submissions; look for more until the idle time is over, then sleep."""
+        """Carry out submissions; look for more until the idle time is over, then sleep.
+
+        A new thread that finds nothing sleeps at once, as Linux's does.
+        """
         ring = self._ring
         while True:
             while ring.published or ring.due:
-                if ring.published:
-                    submission = ring.published.popleft()
-                    if ring.waiting is not None and not ring.wanted:
-                        ring.wake()
-                else:
-                    submission = ring.due.popleft()
-                yield from self._attempt(submission)
-            yield from self._look()
+                while ring.published or ring.due:
+                    yield from self._attempt(self._next())
+                yield from self._look()
+            yield from self.pay()
             if not (ring.published or ring.due):
                 self.needs_wakeup = True
                 yield from self.sleep()
                 self.needs_wakeup = False
+
+    def _next(self) -> Submission:
+        """Take up a submission, or one whose socket has become readable."""
+        ring = self._ring
+        if not ring.published:
+            return ring.due.popleft()
+        submission = ring.published.popleft()
+        if ring.waiting is not None and not ring.wanted:
+            ring.wake()
+        return submission
 
     def tell(self) -> bool:
         """There is work; True if that woke an idle core."""
