@@ -452,6 +452,7 @@ def sqpoll_submits_without_a_call(kernel: Any, listener: int) -> Call[None]:
     kernel.prep_send(ring, fd, 1, "send")
     yield from kernel.io_uring_submit(ring)
     yield from kernel.step()
+    yield from kernel.rest()
     yield from kernel.io_uring_enter(ring, 0)
 
 
@@ -509,6 +510,7 @@ def sqpoll_receives_while_the_program_does_not_call(kernel: Any, listener: int) 
     kernel.prep_recv_multishot(ring, fd, "recv")
     yield from kernel.io_uring_enter(ring, 0)
     yield from kernel.step()
+    yield from kernel.rest()
     yield from kernel.io_uring_enter(ring, 0)
     yield from kernel.io_uring_enter(ring, 1)
 
