@@ -64,6 +64,14 @@ class Prices:
     )
     uring_recv_ns: int = _price("one receive completed by the ring, without the copy", call=False)
     uring_send_ns: int = _price("one send carried out by the ring, without the copy", call=False)
+    uring_multishot_ns: int = _price(
+        "one more completion of a multishot request, without the copy", call=False
+    )
+    uring_buffer_ns: int = _price("a provided buffer given back to its ring")
+    uring_peek_ns: int = _price("submit to and look at a ring of SQPOLL without a system call")
+    sqpoll_look_ns: int = _price(
+        "until the awake kernel thread of SQPOLL sees what is submitted", call=False
+    )
     aio_read_ns: int = _price("aio_read: hand a read to the C library")
     aio_return_ns: int = _price("aio_return")
     aio_helper_ns: int = _price("helper thread: one read and its signal", call=False)

@@ -30,3 +30,11 @@ class RunFailed(IosimError):
     """A run started but could not be finished (the program raised, replies stayed out)."""
 
     exit_code = 4
+
+
+def sq_full(entries: int) -> IosimError:
+    """A submission is prepared where there is no room for it."""
+    return IosimError(
+        f"the submission queue of {entries} entries is full: call io_uring_submit or "
+        "io_uring_enter before preparing more, or set up a larger ring"
+    )

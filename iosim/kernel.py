@@ -40,6 +40,9 @@ ECONNRESET = -errno.ECONNRESET
 EPIPE = -errno.EPIPE
 """The socket takes no more: it has been shut down, or its client is gone, send(2)."""
 
+ENOBUFS = -errno.ENOBUFS
+"""A multishot receive has found no buffer, io_uring_prep_recv_multishot(3)."""
+
 EPOLLIN = 0x001
 EPOLLEXCLUSIVE = 1 << 28
 EPOLLONESHOT = 1 << 30
@@ -67,11 +70,31 @@ class Request(NamedTuple):
     reply_bytes: int
 
 
-class Completion(NamedTuple):
-    """One completion queue entry, io_uring_enter(2)."""
-
+class _Entry(NamedTuple):
     user_data: Any
     result: int
+
+
+class Completion(_Entry):
+    """One completion queue entry, io_uring_enter(2): the pair (user_data, result), and its flags.
+
+    The flags are attributes, so that programs without multishot requests unpack a pair.
+    """
+
+    buffer: int | None = None
+    """The provided buffer that holds the data (IORING_CQE_F_BUFFER), until it is returned."""
+    more: bool = False
+    """The request goes on and will complete again (IORING_CQE_F_MORE)."""
+
+    def __new__(
+        cls, user_data: Any, result: int, buffer: int | None = None, more: bool = False
+    ) -> Completion:
+        entry = super().__new__(cls, user_data, result)
+        if buffer is not None:
+            entry.buffer = buffer
+        if more:
+            entry.more = more
+        return entry
 
 
 class FdSet(Protocol):
@@ -302,25 +325,88 @@ class Kernel(ABC):
         """aio_return(3): the result of the read that has finished on `fd`."""
 
     @abstractmethod
-    def io_uring_setup(self, entries: int) -> Call[Any]:
-        """io_uring_setup(2): a ring with room for `entries` submissions."""
+    def io_uring_setup(
+        self, entries: int, cq_entries: int | None = None, sqpoll_idle_ns: int | None = None
+    ) -> Call[Any]:
+        """io_uring_setup(2): a ring with room for `entries` submissions and `cq_entries`
+        completions, by default four times as many.
+
+        Both are rounded up to powers of two and cut to 32,768 and 65,536. With `sqpoll_idle_ns` a
+        kernel thread (IORING_SETUP_SQPOLL) looks for submissions, and carries them out, until
+        there were none for so long, in whole milliseconds; then it sleeps. It is good on a core of
+        its own, and bad on the program's. Raises OSError (EINVAL) without room for a submission,
+        or with less room for completions than for submissions.
+        """
+
+    @abstractmethod
+    def sq_space_left(self, ring: Any) -> int:
+        """io_uring_sq_space_left(3): how many submissions can be prepared before some must be
+        submitted. Not a system call."""
 
     @abstractmethod
     def prep_accept(self, ring: Any, listener: int, user_data: Any) -> None:
-        """Write a submission entry for IORING_OP_ACCEPT; `io_uring_enter` submits it."""
+        """Write a submission entry for IORING_OP_ACCEPT; `io_uring_enter` submits it.
+
+        This and all other `prep_` calls raise IosimError when the submission queue is full.
+        """
+
+    @abstractmethod
+    def prep_accept_multishot(self, ring: Any, listener: int, user_data: Any) -> None:
+        """io_uring_prep_multishot_accept(3): completes for every connection, as long as each
+        completion says that `more` will come."""
 
     @abstractmethod
     def prep_recv(self, ring: Any, fd: int, nbytes: int, user_data: Any) -> None:
         """Write a submission entry for IORING_OP_RECV; `io_uring_enter` submits it."""
 
     @abstractmethod
+    def prep_recv_multishot(self, ring: Any, fd: int, user_data: Any) -> None:
+        """io_uring_prep_recv_multishot(3): receives into provided buffers, one for each completion,
+        as long as those say that `more` will come.
+
+        It ends with the stream (result 0), with -ENOBUFS when there is no buffer, and with the
+        completion that does not fit the completion queue any more.
+        """
+
+    @abstractmethod
     def prep_send(self, ring: Any, fd: int, nbytes: int, user_data: Any) -> None:
-        """Write a submission entry for IORING_OP_SEND; `io_uring_enter` submits it."""
+        """Write a submission entry for IORING_OP_SEND; like `send` it may send fewer bytes."""
+
+    @abstractmethod
+    def io_uring_register_buffers(self, ring: Any, count: int, nbytes: int) -> Call[None]:
+        """IORING_REGISTER_PBUF_RING of io_uring_register(2): provide `count` buffers of `nbytes`,
+        numbered from 0, for the multishot receives of the ring.
+
+        Raises OSError: EINVAL unless `count` is a power of two up to 32,768, EEXIST the second
+        time.
+        """
+
+    @abstractmethod
+    def io_uring_return_buffer(self, ring: Any, buffer: int) -> None:
+        """io_uring_buf_ring_add(3): let the ring fill a buffer again. Not a system call."""
+
+    @abstractmethod
+    def io_uring_submit(self, ring: Any) -> Call[None]:
+        """io_uring_submit(3): submit what was prepared and do not wait; there is room in the
+        submission queue afterwards.
+
+        While the kernel thread of SQPOLL is awake it takes a system call only to wait for room.
+        """
+
+    @abstractmethod
+    def io_uring_needs_wakeup(self, ring: Any) -> bool:
+        """IORING_SQ_NEED_WAKEUP: whether the kernel thread of SQPOLL sleeps, so that the next
+        submission takes a system call to wake it (IORING_ENTER_SQ_WAKEUP). Not a system call."""
 
     @abstractmethod
     def io_uring_enter(self, ring: Any, min_complete: int) -> Call[list[Completion]]:
         """io_uring_enter(2): submit what was prepared, sleep until `min_complete` completions are
-        there, and take every completion that is."""
+        there, and take all that the completion queue holds.
+
+        Completions that did not fit it come with the next calls, in order; `min_complete` beyond
+        its size means its size. With SQPOLL it is a system call only if it must wake the kernel
+        thread, or wait.
+        """
 
     # --- loops that a simulation can skip --------------------------------------------------------
 

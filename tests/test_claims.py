@@ -84,6 +84,10 @@ def test_nonblocking_burns_a_whole_core_while_others_sleep() -> None:
             (task,) = run.tasks
             assert task.running_ns == run.elapsed_ns
             assert run.empty_polls > 100 * load.requests
+        elif name == "io_uring-sqpoll":
+            # The kernel's thread looks in vain in its stead.
+            program, kernel = run.tasks
+            assert kernel.running_ns > 0.9 * run.elapsed_ns > 10 * program.running_ns
         else:
             assert run.summary()["utilisation"] < 0.1
 
@@ -157,7 +161,7 @@ def test_scan_of_select_and_poll_grows_with_what_they_watch() -> None:
         assert more_ns == pytest.approx(990 * (2 * scan + PRICES.scan_sleep_fd_ns), rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["epoll", "epoll-et", "rtsig", "io_uring"])
+@pytest.mark.parametrize("name", ["epoll", "epoll-et", "rtsig", "io_uring", "io_uring-multishot"])
 def test_idle_connections_cost_nothing_where_the_kernel_calls_back(name: str) -> None:
     """The very same records with 10 connections as with 1000, one of which is active."""
     few, many = (run_model(name, light(connections, active=1)) for connections in (10, 1_000))
@@ -190,7 +194,7 @@ def test_one_sigio_means_a_scan_of_all_sockets_where_rtsig_names_one() -> None:
     assert rtsig.empty_polls <= load.requests
 
 
-@pytest.mark.parametrize("name", ["aio", "io_uring"])
+@pytest.mark.parametrize("name", ["aio", "io_uring", "io_uring-multishot", "io_uring-sqpoll"])
 def test_asynchronous_waits_in_neither_phase(name: str) -> None:
     run = run_model(name, light(8))
     assert run.wait_for_data_ns == 0

@@ -18,7 +18,7 @@ FAMILIES = {
     "nonblocking": ["nonblocking", "nonblocking-sleep"],
     "multiplexing": ["select", "poll", "epoll", "epoll-et"],
     "signal-driven": ["sigio", "rtsig"],
-    "asynchronous": ["aio", "io_uring"],
+    "asynchronous": ["aio", "io_uring", "io_uring-multishot", "io_uring-sqpoll"],
 }
 
 

@@ -212,8 +212,9 @@ def _sleep(samples: Samples, wakeup: Sequence[WakeUp]) -> dict[str, Cost]:
 
 
 def _assumed() -> dict[str, Cost]:
-    """Costs that are not measured: of a network card, which loopback does not have, and of a
-    handler apart from the call that it interrupts."""
+    """Costs that are not measured: of a network card, which loopback does not have, of a handler
+    apart from the call that it interrupts, and of what is new with rings."""
     native = CostProfile.shipped("native").costs
-    names = ("irq_ns", "softirq_ns_per_packet", "signal_handler_ns")
-    return {name: native[name] for name in names}
+    card = ("irq_ns", "softirq_ns_per_packet")
+    rings = ("uring_multishot_ns", "uring_buffer_ns", "uring_peek_ns", "sqpoll_look_ns")
+    return {name: native[name] for name in (*card, "signal_handler_ns", *rings)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from iosim.errors import IosimError
 from iosim.kernel import Program
-from iosim.models.asynchronous import Aio, IoUring
+from iosim.models.asynchronous import Aio, IoUring, IoUringMultishot, IoUringSqpoll
 from iosim.models.base import Model
 from iosim.models.blocking import Blocking, BlockingPool, BlockingSerial
 from iosim.models.multiplexing import Epoll, Poll, Select
@@ -31,6 +31,8 @@ MODELS: dict[str, Model] = {
         Rtsig(),
         Aio(),
         IoUring(),
+        IoUringMultishot(),
+        IoUringSqpoll(),
     )
 }
 """Every model by its public name, with default parameters."""
@@ -80,6 +82,8 @@ __all__ = [
     "BlockingSerial",
     "Epoll",
     "IoUring",
+    "IoUringMultishot",
+    "IoUringSqpoll",
     "Model",
     "Nonblocking",
     "NonblockingSleep",

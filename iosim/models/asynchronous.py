@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from iosim.kernel import READ_BYTES, SIGRTMIN, Call, Kernel, Notify
+from iosim.kernel import ENOBUFS, READ_BYTES, SIGRTMIN, Call, Completion, Kernel, Notify
 from iosim.models.base import Model, answer
 
 
@@ -66,6 +66,55 @@ def completed(kernel: Kernel, fd: int) -> Call[None]:
     yield from answer_and_read(kernel, fd, completed)
 
 
+ACCEPTING, RECEIVING, SENDING = "accept", "recv", "send"
+"""What a submission is for; it is tagged with that and its descriptor."""
+
+
+class Replies:
+    """Replies on their way through a ring.
+
+    At most one send is under way per connection: a ring may carry out two in any order, and after
+    one that took fewer bytes than asked for, the next would leave a gap in the stream.
+    """
+
+    def __init__(self, kernel: Kernel, ring: Any) -> None:
+        self._kernel = kernel
+        self._ring = ring
+        self._unsent: dict[int, int] = {}
+        """Bytes of the connections that a send is under way for."""
+
+    def answer(self, fd: int, nbytes: int) -> Call[None]:
+        """Serve every request that the `nbytes` just received on `fd` complete."""
+        owed = 0
+        for request in self._kernel.requests(fd, nbytes):
+            if request.service_ns:
+                yield from self._kernel.compute(request.service_ns)
+            owed += request.reply_bytes
+        if fd in self._unsent:
+            self._unsent[fd] += owed
+        elif owed:
+            self._unsent[fd] = owed
+            yield from self._send(fd)
+
+    def sent(self, fd: int, result: int) -> Call[None]:
+        """A send has completed: go on with the rest. A connection that failed gets no more."""
+        self._unsent[fd] -= result if result > 0 else self._unsent[fd]
+        if self._unsent[fd]:
+            yield from self._send(fd)
+        else:
+            del self._unsent[fd]
+
+    def _send(self, fd: int) -> Call[None]:
+        yield from room(self._kernel, self._ring)
+        self._kernel.prep_send(self._ring, fd, self._unsent[fd], (SENDING, fd))
+
+
+def room(kernel: Kernel, ring: Any) -> Call[None]:
+    """Make room for one more submission."""
+    if not kernel.sq_space_left(ring):
+        yield from kernel.io_uring_submit(ring)
+
+
 @dataclass(frozen=True)
 class IoUring(Model):
     """io_uring(7): submissions and completions pass through shared rings, one call for many."""
@@ -81,20 +130,104 @@ class IoUring(Model):
     def name(self) -> str:
         return "io_uring"
 
+    def set_up(self, kernel: Kernel) -> Call[Any]:
+        """The ring."""
+        return (yield from kernel.io_uring_setup(self.entries))
+
     def program(self, kernel: Kernel, listener: int) -> Call[None]:
-        ring = yield from kernel.io_uring_setup(self.entries)
-        accepting, receiving, sending = "accept", "recv", "send"
-        kernel.prep_accept(ring, listener, (accepting, listener))
+        ring = yield from self.set_up(kernel)
+        replies = Replies(kernel, ring)
+        kernel.prep_accept(ring, listener, (ACCEPTING, listener))
         while True:
             for (what, fd), result in (yield from kernel.io_uring_enter(ring, min_complete=1)):
-                if what is accepting:
-                    kernel.prep_recv(ring, result, READ_BYTES, (receiving, result))
-                    kernel.prep_accept(ring, listener, (accepting, listener))
-                elif what is receiving and result > 0:
-                    for request in kernel.requests(fd, result):
-                        if request.service_ns:
-                            yield from kernel.compute(request.service_ns)
-                        kernel.prep_send(ring, fd, request.reply_bytes, (sending, fd))
-                    kernel.prep_recv(ring, fd, READ_BYTES, (receiving, fd))
-                elif what is receiving:
+                if what is ACCEPTING:
+                    yield from receive(kernel, ring, result)
+                    yield from room(kernel, ring)
+                    kernel.prep_accept(ring, listener, (ACCEPTING, listener))
+                elif what is SENDING:
+                    yield from replies.sent(fd, result)
+                elif result > 0:
+                    yield from replies.answer(fd, result)
+                    yield from receive(kernel, ring, fd)
+                else:
                     yield from kernel.close(fd)
+
+
+def receive(kernel: Kernel, ring: Any, fd: int) -> Call[None]:
+    """Submit the next receive on a connection."""
+    yield from room(kernel, ring)
+    kernel.prep_recv(ring, fd, READ_BYTES, (RECEIVING, fd))
+
+
+@dataclass(frozen=True)
+class IoUringSqpoll(IoUring):
+    """io_uring(7) with IORING_SETUP_SQPOLL: a kernel thread takes submissions without a call.
+
+    The thread looks for work without end, and sleeps after `idle_ns` without any. It wants a core
+    of its own: on one core, whoever of it and the program has something to do waits until the
+    scheduler takes the core from the other.
+    """
+
+    phase_2 = "free: a kernel thread copies"
+
+    idle_ns: int = 10_000_000
+
+    @property
+    def name(self) -> str:
+        return "io_uring-sqpoll"
+
+    def set_up(self, kernel: Kernel) -> Call[Any]:
+        return (yield from kernel.io_uring_setup(self.entries, sqpoll_idle_ns=self.idle_ns))
+
+
+@dataclass(frozen=True)
+class IoUringMultishot(IoUring):
+    """io_uring(7) with multishot requests: one submission accepts or receives again and again.
+
+    Data comes in buffers that all connections share, a power of two of them: an idle connection
+    holds none. A receive that finds no buffer ends and is submitted again.
+    """
+
+    buffers: int = 1024
+    buffer_bytes: int = 16 * 1024
+
+    @property
+    def name(self) -> str:
+        return "io_uring-multishot"
+
+    def program(self, kernel: Kernel, listener: int) -> Call[None]:
+        ring = yield from self.set_up(kernel)
+        yield from kernel.io_uring_register_buffers(ring, self.buffers, self.buffer_bytes)
+        replies = Replies(kernel, ring)
+        kernel.prep_accept_multishot(ring, listener, (ACCEPTING, listener))
+        while True:
+            for done in (yield from kernel.io_uring_enter(ring, min_complete=1)):
+                (what, fd), result = done
+                if what is SENDING:
+                    yield from replies.sent(fd, result)
+                elif what is ACCEPTING:
+                    yield from self.receive(kernel, ring, result)
+                    if not done.more:
+                        yield from room(kernel, ring)
+                        kernel.prep_accept_multishot(ring, listener, (ACCEPTING, listener))
+                else:
+                    yield from self.received(kernel, ring, replies, done)
+
+    def received(self, kernel: Kernel, ring: Any, replies: Replies, done: Completion) -> Call[None]:
+        """Use what a receive has brought, give its buffer back, and keep receiving."""
+        (_, fd), result = done
+        if done.buffer is not None:
+            # Counting is all that is done with the data.
+            kernel.io_uring_return_buffer(ring, done.buffer)
+        if result > 0:
+            yield from replies.answer(fd, result)
+        elif result != ENOBUFS:
+            yield from kernel.close(fd)
+            return
+        if not done.more:
+            yield from self.receive(kernel, ring, fd)
+
+    def receive(self, kernel: Kernel, ring: Any, fd: int) -> Call[None]:
+        """Submit a receive that goes on by itself."""
+        yield from room(kernel, ring)
+        kernel.prep_recv_multishot(ring, fd, (RECEIVING, fd))

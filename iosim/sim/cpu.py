@@ -171,6 +171,19 @@ class Task:
             yield Pause(self.env, due_ns - self.env.now_ns)
         self.disturbed = False
 
+    def come_back(self) -> Generator[simpy.Event, Any, int]:
+        """Have the core after time that was not paid for; how long the thread had been off it."""
+        if not self.disturbed:
+            return 0
+        if self.state is RUNNABLE:
+            yield self.alarm
+        left_ns = self.core.busy_until_ns - self.env.now_ns
+        if left_ns > 0:
+            yield Pause(self.env, left_ns)
+        off_ns, self.held_up_ns = self.held_up_ns, 0
+        self.disturbed = False
+        return off_ns
+
     def hold_up(self, ns: int) -> None:
         """Whatever the thread is at takes `ns` longer."""
         if self.scan is not None:
@@ -245,10 +258,10 @@ class Task:
         self._preempted_ns = now_ns
         self.disturbed = True
         self.alarm = Alarm(self.env)
-        self.alarm.callbacks.append(self._go_on)
+        self.alarm.callbacks.append(self._regain_core)
         self.enter(RUNNABLE, now_ns)
 
-    def _go_on(self, _: simpy.Event) -> None:
+    def _regain_core(self, _: simpy.Event) -> None:
         """The core is back: what was left to pay ends that much later."""
         self.held_up_ns += self.env.now_ns - self._preempted_ns
         slice_left_ns = self.slice_left_ns

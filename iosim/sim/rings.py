@@ -1,105 +1,178 @@
-"""io_uring: submissions wait on their sockets, the ring carries them out and posts completions."""
+"""io_uring: submissions wait on their sockets, the ring carries them out and posts completions.
+
+Who does that is the thread that enters the ring (IORING_SETUP_DEFER_TASKRUN), or with SQPOLL a
+kernel thread, which looks for work without end. Its empty looks are not simulated: it is told of
+work, and finds it one look later.
+"""
 
 from __future__ import annotations
 
+import errno
 from collections import deque
-from typing import Any
+from typing import Any, ClassVar
 
+from iosim.errors import sq_full
 from iosim.kernel import EAGAIN, Call, Completion, Kernel
-from iosim.sim.sockets import accept_one, put, take
-from iosim.sim.system import File
+from iosim.sim.engine import Alarm
+from iosim.sim.sockets import Connection, accept_one, put, take
+from iosim.sim.system import File, System
 from iosim.sim.thread import Thread
+
+_MOST_ENTRIES, _MOST_COMPLETIONS, _MOST_BUFFERS = 1 << 15, 1 << 16, 1 << 15
 
 
 class Submission:
     """One submission queue entry."""
 
-    __slots__ = ("fd", "nbytes", "opcode", "ring", "sent", "user_data")
+    __slots__ = (
+        "fd",
+        "file",
+        "is_due",
+        "multishot",
+        "nbytes",
+        "opcode",
+        "ring",
+        "sent",
+        "user_data",
+    )
 
-    def __init__(self, ring: Ring, opcode: str, fd: int, nbytes: int, user_data: Any) -> None:
+    def __init__(
+        self, ring: Ring, opcode: str, fd: int, nbytes: int, user_data: Any, multishot: bool = False
+    ) -> None:
         self.ring = ring
         self.opcode = opcode
         self.fd = fd
         self.nbytes = nbytes
         self.sent = 0
         self.user_data = user_data
+        self.multishot = multishot
+        self.file: Any = None
+        """What the descriptor named when the ring took the entry up; closing does not change it."""
+        self.is_due = False
 
     def notify(self, file: File) -> bool:
-        """The socket it waits for is readable: leave the rest to the thread that owns the ring."""
-        file.watchers = tuple(w for w in file.watchers if w is not self)
-        self.ring.due.append(self)
-        thread = self.ring.waiting
-        if thread is None:
+        """The socket it waits for is readable: leave the rest to the thread that works the ring."""
+        if self.is_due:
             return False
-        self.ring.waiting = None
-        return thread.cpu.wake(thread)
+        self.is_due = True
+        if not self.multishot:
+            self.disarm()
+        self.ring.due.append(self)
+        return self.ring.tell()
+
+    def arm(self) -> None:
+        """Wait on the socket."""
+        if self not in self.file.watchers:
+            self.file.watchers = (*self.file.watchers, self)
+
+    def disarm(self) -> None:
+        """Wait no more."""
+        self.file.watchers = tuple(w for w in self.file.watchers if w is not self)
+
+
+class Posted:
+    """A completion, and when which socket's data was copied for it."""
+
+    __slots__ = ("completion", "copied_ns", "source")
+
+    def __init__(self, completion: Completion, source: Connection | None, copied_ns: int) -> None:
+        self.completion = completion
+        self.source = source
+        self.copied_ns = copied_ns
 
 
 class Ring:
     """Both rings and the work between them."""
 
-    def __init__(self, entries: int) -> None:
+    def __init__(self, entries: int, cq_entries: int) -> None:
         self.entries = entries
+        self.cq_entries = cq_entries
         self.prepared: list[Submission] = []
+        self.published: deque[Submission] = deque()
+        """Submitted, and not yet taken up by the kernel thread of SQPOLL."""
         self.due: deque[Submission] = deque()
         """Armed submissions whose socket has become readable (task work)."""
-        self.completed: list[Completion] = []
-        self.filled: list[File] = []
-        """Sockets with received data that the program has not been told of."""
+        self.completed: deque[Posted] = deque()
+        """The completion queue."""
+        self.overflown: deque[Posted] = deque()
+        """What did not fit it (IORING_FEAT_NODROP)."""
+        self.buffers: deque[int] | None = None
+        """Provided buffers that are free, in the order in which they were given."""
+        self.buffer_bytes = 0
         self.waiting: Thread | None = None
+        self.wanted = 0
+        """How many completions the waiting thread sleeps for, if another thread posts them."""
+        self.sq_thread: SqThread | None = None
+
+    @property
+    def space_left(self) -> int:
+        """Submissions that can be prepared."""
+        return self.entries - len(self.prepared) - len(self.published)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the next completion fits the queue; those in overflow come before it."""
+        return not self.overflown and len(self.completed) < self.cq_entries
+
+    def prepare(self, submission: Submission) -> None:
+        """Put an entry into the submission queue."""
+        if not self.space_left:
+            raise sq_full(self.entries)
+        self.prepared.append(submission)
+
+    def tell(self) -> bool:
+        """There is work for the thread that works the ring; True if that woke an idle core."""
+        if self.sq_thread is not None:
+            return self.sq_thread.tell()
+        return self.wake()
+
+    def wake(self) -> bool:
+        """Wake the thread that waits in a call; True if that woke an idle core."""
+        thread, self.waiting = self.waiting, None
+        return thread is not None and thread.cpu.wake(thread)
+
+    def post(self, posted: Posted) -> None:
+        """Complete: in the queue if it has room."""
+        (self.completed if self.has_room else self.overflown).append(posted)
+        if self.sq_thread is not None and len(self.completed) >= self.wanted > 0:
+            self.wake()
+
+    def flush(self) -> None:
+        """Move what is in overflow into the queue, as far as it has room."""
+        while self.overflown and len(self.completed) < self.cq_entries:
+            self.completed.append(self.overflown.popleft())
+
+    def take(self, now_ns: int) -> list[Completion]:
+        """Empty the completion queue into the program's hands."""
+        taken = []
+        while self.completed:
+            posted = self.completed.popleft()
+            if posted.source is not None:
+                posted.source.copied_ns = posted.copied_ns
+                posted.source.noticed_ns = now_ns
+            taken.append(posted.completion)
+        return taken
 
 
-class RingCalls(Thread, Kernel):
-    """io_uring. The ring's work runs on the thread that enters it (IORING_SETUP_DEFER_TASKRUN)."""
+class RingWork(Thread):
+    """What is done for a ring by whichever thread works it."""
 
     __slots__ = ()
-
-    def io_uring_setup(self, entries: int) -> Call[Ring]:
-        yield from self.pay()
-        self.system.syscalls["io_uring_setup"] += 1
-        return Ring(entries)
-
-    def prep_accept(self, ring: Ring, listener: int, user_data: Any) -> None:
-        ring.prepared.append(Submission(ring, "accept", listener, 0, user_data))
-
-    def prep_recv(self, ring: Ring, fd: int, nbytes: int, user_data: Any) -> None:
-        ring.prepared.append(Submission(ring, "recv", fd, nbytes, user_data))
-
-    def prep_send(self, ring: Ring, fd: int, nbytes: int, user_data: Any) -> None:
-        ring.prepared.append(Submission(ring, "send", fd, nbytes, user_data))
-
-    def io_uring_enter(self, ring: Ring, min_complete: int) -> Call[list[Completion]]:
-        yield from self.pay()
-        system = self.system
-        system.syscalls["io_uring_enter"] += 1
-        self.debt_ns += system.prices.uring_enter_ns
-        prepared, ring.prepared = ring.prepared, []
-        for submission in prepared:
-            yield from self._attempt(submission)
-        while True:
-            while ring.due:
-                yield from self._attempt(ring.due.popleft())
-            if len(ring.completed) >= min_complete:
-                break
-            yield from self.pay()
-            if not ring.due:
-                # The program has nothing else to do; with other work it would have gone on.
-                ring.waiting = self
-                yield from self.sleep()
-        completed, ring.completed = ring.completed, []
-        now_ns = self.now_ns
-        for file in ring.filled:
-            file.noticed_ns = now_ns
-        ring.filled.clear()
-        return completed
 
     def _attempt(self, submission: Submission) -> Call[None]:
         """Carry a submission out, or arm it on its socket until that is readable."""
         yield from self.pay()
-        system = self.system
-        file = system.files[submission.fd]
-        prices = system.prices
-        if submission.opcode == "send":
+        system, prices = self.system, self.system.prices
+        if submission.file is None:
+            known = 0 <= submission.fd < len(system.files)
+            submission.file = system.files[submission.fd] if known else None
+            if submission.multishot:
+                self.debt_ns += prices.uring_sqe_ns
+        submission.is_due = False
+        file = submission.file
+        if file is None:
+            yield from self._post(submission, -errno.EBADF)
+        elif submission.opcode == "send":
             # All of it, in several steps if need be (MSG_WAITALL, io_uring_prep_send(3)).
             taken = put(system, file, submission.nbytes - submission.sent)
             submission.sent += max(0, taken)
@@ -108,18 +181,287 @@ class RingCalls(Thread, Kernel):
                 file.way_out().waiting.append(submission)
                 self.debt_ns += round(prices.uring_sqe_ns + copied_ns)
                 return
-            result = submission.sent or taken
             self.debt_ns += round(prices.uring_send_ns + copied_ns)
+            yield from self._post(submission, submission.sent or taken)
+        elif submission.multishot:
+            yield from self._go_on(submission)
         elif not file.readable:
-            file.watchers = (*file.watchers, submission)
+            submission.arm()
             self.debt_ns += prices.uring_sqe_ns
-            return
         elif submission.opcode == "accept":
             result = accept_one(system, file).fd
             self.debt_ns += prices.uring_recv_ns
+            yield from self._post(submission, result)
         else:
             result = take(system, file, submission.nbytes)
             self.debt_ns += round(prices.uring_recv_ns + max(0, result) * prices.copy_ns_per_byte)
-            file.copied_ns = self.now_ns
-            submission.ring.filled.append(file)
-        submission.ring.completed.append(Completion(submission.user_data, result))
+            yield from self._post(submission, result)
+
+    def _go_on(self, submission: Submission) -> Call[None]:
+        """A multishot request takes what there is, a completion at a time, and stays armed.
+
+        It ends with an error, with the stream, and when a completion does not fit the queue: then
+        the kernel makes that the last one instead of letting the overflow grow without bound.
+        """
+        system, prices, ring = self.system, self.system.prices, submission.ring
+        file, more = submission.file, True
+        receives = submission.opcode == "recv"
+        while more:
+            if self.debt_ns:
+                yield from self.pay()
+            # A buffer is chosen before the socket is asked.
+            if receives and not ring.buffers:
+                more = False
+                yield from self._post(submission, -errno.ENOBUFS)
+                break
+            if not file.readable:
+                break
+            buffer = None
+            if not receives:
+                result = accept_one(system, file).fd
+                self.debt_ns += prices.uring_multishot_ns
+                more = ring.has_room
+            else:
+                assert ring.buffers is not None
+                result = take(system, file, ring.buffer_bytes)
+                copied_ns = max(0, result) * prices.copy_ns_per_byte
+                self.debt_ns += round(prices.uring_multishot_ns + copied_ns)
+                more = result > 0 and ring.has_room
+                buffer = ring.buffers.popleft() if result > 0 else None
+            yield from self._post(submission, result, buffer, more)
+            if not file.readable:
+                break
+        if more:
+            submission.arm()
+        else:
+            submission.disarm()
+
+    def _post(
+        self, submission: Submission, result: int, buffer: int | None = None, more: bool = False
+    ) -> Call[None]:
+        """Post a completion."""
+        ring = submission.ring
+        if ring.sq_thread is not None and self.debt_ns:
+            # Another thread looks at the queue: the completion comes when the work is done.
+            yield from self.pay()
+        completion = Completion(submission.user_data, result, buffer, more)
+        source = submission.file if submission.opcode == "recv" and result >= 0 else None
+        ring.post(Posted(completion, source, self.now_ns))
+
+
+class SqThread(RingWork):
+    """The kernel thread of IORING_SETUP_SQPOLL."""
+
+    __slots__ = ("_idle_ns", "_looking", "_ring", "_told", "needs_wakeup")
+
+    def __init__(self, system: System, ring: Ring, idle_ns: int) -> None:
+        super().__init__(system, "io_uring SQ", helper=True)
+        self._ring = ring
+        self._idle_ns = idle_ns
+        self._looking: Alarm | None = None
+        self._told = False
+        self.needs_wakeup = False
+
+    def work(self) -> Call[None]:
+        """Carry out submissions; look for more until the idle time is over, then sleep.
+
+        A new thread that finds nothing sleeps at once, as Linux's does.
+        """
+        ring = self._ring
+        while True:
+            while ring.published or ring.due:
+                while ring.published or ring.due:
+                    yield from self._attempt(self._next())
+                yield from self._look()
+            yield from self.pay()
+            if not (ring.published or ring.due):
+                self.needs_wakeup = True
+                yield from self.sleep()
+                self.needs_wakeup = False
+
+    def _next(self) -> Submission:
+        """Take up a submission, or one whose socket has become readable."""
+        ring = self._ring
+        if not ring.published:
+            return ring.due.popleft()
+        submission = ring.published.popleft()
+        if ring.waiting is not None and not ring.wanted:
+            ring.wake()
+        return submission
+
+    def tell(self) -> bool:
+        """There is work; True if that woke an idle core."""
+        if self._looking is None:
+            return self.cpu.wake(self)
+        if not self._told:
+            self._told = True
+            self._looking = self._looking.successor()
+            self._looking.ring_in(self.system.prices.sqpoll_look_ns)
+        return False
+
+    def _look(self) -> Call[None]:
+        """Hold the core until there is work, or there was none for the idle time.
+
+        Others that want the core get it as from a busy program.
+        """
+        yield from self.pay()
+        ring, env = self._ring, self.env
+        until_ns = env.now_ns + self._idle_ns
+        while not (ring.published or ring.due) and env.now_ns < until_ns:
+            since_ns = env.now_ns
+            self._looking, self._told = Alarm(env), False
+            self._looking.ring_in(min(until_ns - since_ns, self.slice_left_ns))
+            yield self._looking
+            self._looking = None
+            off_ns = yield from self.come_back()
+            self.slice_left_ns -= env.now_ns - since_ns - off_ns
+            if self.slice_left_ns <= 0:
+                self.slice_left_ns = self.cpu.time_slice_ns
+                yield from self.give_way()
+
+
+class RingCalls(RingWork, Kernel):
+    """The calls on rings."""
+
+    __slots__ = ()
+
+    sq_thread_type: ClassVar[type[SqThread]] = SqThread
+
+    def io_uring_setup(
+        self, entries: int, cq_entries: int | None = None, sqpoll_idle_ns: int | None = None
+    ) -> Call[Ring]:
+        yield from self.pay()
+        system = self.system
+        system.syscalls["io_uring_setup"] += 1
+        room = 4 * entries if cq_entries is None else cq_entries
+        sizes = _rounded(entries, _MOST_ENTRIES), _rounded(room, _MOST_COMPLETIONS)
+        if entries < 1 or room < 1 or sizes[1] < sizes[0]:
+            raise OSError(errno.EINVAL, "io_uring_setup: Invalid argument")
+        ring = Ring(*sizes)
+        if sqpoll_idle_ns is not None:
+            idle_ns = max(1, -(-sqpoll_idle_ns // 1_000_000)) * 1_000_000
+            ring.sq_thread = self.sq_thread_type(system, ring, idle_ns)
+            system.launch(ring.sq_thread, ring.sq_thread.work())
+        return ring
+
+    def sq_space_left(self, ring: Ring) -> int:
+        return ring.space_left
+
+    def prep_accept(self, ring: Ring, listener: int, user_data: Any) -> None:
+        ring.prepare(Submission(ring, "accept", listener, 0, user_data))
+
+    def prep_accept_multishot(self, ring: Ring, listener: int, user_data: Any) -> None:
+        ring.prepare(Submission(ring, "accept", listener, 0, user_data, multishot=True))
+
+    def prep_recv(self, ring: Ring, fd: int, nbytes: int, user_data: Any) -> None:
+        ring.prepare(Submission(ring, "recv", fd, nbytes, user_data))
+
+    def prep_recv_multishot(self, ring: Ring, fd: int, user_data: Any) -> None:
+        ring.prepare(Submission(ring, "recv", fd, 0, user_data, multishot=True))
+
+    def prep_send(self, ring: Ring, fd: int, nbytes: int, user_data: Any) -> None:
+        ring.prepare(Submission(ring, "send", fd, nbytes, user_data))
+
+    def io_uring_register_buffers(self, ring: Ring, count: int, nbytes: int) -> Call[None]:
+        yield from self.pay()
+        self.system.syscalls["io_uring_register"] += 1
+        if not 0 < count <= _MOST_BUFFERS or count & count - 1:
+            raise OSError(errno.EINVAL, "io_uring_register: Invalid argument")
+        if ring.buffers is not None:
+            raise OSError(errno.EEXIST, "io_uring_register: File exists")
+        ring.buffers, ring.buffer_bytes = deque(range(count)), nbytes
+
+    def io_uring_return_buffer(self, ring: Ring, buffer: int) -> None:
+        assert ring.buffers is not None
+        ring.buffers.append(buffer)
+        self.debt_ns += self.system.prices.uring_buffer_ns
+
+    def io_uring_needs_wakeup(self, ring: Ring) -> bool:
+        return ring.sq_thread is not None and ring.sq_thread.needs_wakeup
+
+    def io_uring_submit(self, ring: Ring) -> Call[None]:
+        yield from self.pay()
+        if ring.sq_thread is None:
+            self._charge_enter()
+            yield from self._submit(ring)
+            return
+        woke = self._publish(ring)
+        if woke or not ring.space_left:
+            self._charge_enter()
+        else:
+            self.debt_ns += self.system.prices.uring_peek_ns
+        while not ring.space_left:
+            yield from self.pay()
+            if not ring.space_left:
+                yield from self._wait(ring, 0)
+
+    def io_uring_enter(self, ring: Ring, min_complete: int) -> Call[list[Completion]]:
+        yield from self.pay()
+        min_complete = min(min_complete, ring.cq_entries)
+        if ring.sq_thread is not None:
+            return (yield from self._enter_polled(ring, min_complete))
+        self._charge_enter()
+        yield from self._submit(ring)
+        while True:
+            while ring.due:
+                yield from self._attempt(ring.due.popleft())
+            ring.flush()
+            if len(ring.completed) >= min_complete:
+                break
+            yield from self.pay()
+            if not ring.due:
+                yield from self._wait(ring, min_complete)
+        return ring.take(self.now_ns)
+
+    def _submit(self, ring: Ring) -> Call[None]:
+        """Carry out or arm what was prepared."""
+        prepared, ring.prepared = ring.prepared, []
+        for submission in prepared:
+            yield from self._attempt(submission)
+
+    def _enter_polled(self, ring: Ring, min_complete: int) -> Call[list[Completion]]:
+        """io_uring_enter where a kernel thread works the ring."""
+        woke = self._publish(ring)
+        waits = len(ring.completed) < min_complete or (ring.overflown and not ring.completed)
+        if woke or waits:
+            self._charge_enter()
+        else:
+            self.debt_ns += self.system.prices.uring_peek_ns
+        if waits:
+            ring.flush()
+        while len(ring.completed) < min_complete:
+            yield from self.pay()
+            if len(ring.completed) < min_complete:
+                yield from self._wait(ring, min_complete)
+            ring.flush()
+        return ring.take(self.now_ns)
+
+    def _publish(self, ring: Ring) -> bool:
+        """Show what was prepared to the kernel thread; True if it slept and had to be woken."""
+        assert ring.sq_thread is not None
+        if not ring.prepared:
+            return False
+        ring.published += ring.prepared
+        ring.prepared = []
+        slept = ring.sq_thread.needs_wakeup
+        ring.tell()
+        return slept
+
+    def _wait(self, ring: Ring, wanted: int) -> Call[None]:
+        """Sleep until the ring has news.
+
+        The program has nothing else to do; with other work it would have gone on. So this is no
+        waiting for data.
+        """
+        ring.waiting, ring.wanted = self, wanted
+        yield from self.sleep()
+        ring.waiting, ring.wanted = None, 0
+
+    def _charge_enter(self) -> None:
+        self.system.syscalls["io_uring_enter"] += 1
+        self.debt_ns += self.system.prices.uring_enter_ns
+
+
+def _rounded(number: int, most: int) -> int:
+    """The next power of two, cut to the kernel's limit (IORING_SETUP_CLAMP)."""
+    return min(1 << max(0, number - 1).bit_length(), most)

@@ -16,7 +16,7 @@ from iosim.sim.aio import Helper
 from iosim.sim.cpu import State
 from iosim.sim.kernel import SimKernel
 from iosim.sim.pending import Signals
-from iosim.sim.rings import Submission
+from iosim.sim.rings import RingWork, SqThread, Submission
 from iosim.sim.sockets import Connection
 from iosim.sim.system import AnyFile, System
 from iosim.sim.thread import Thread
@@ -95,12 +95,50 @@ class TracedHelper(TracedThread, Helper):
         return taken
 
 
-class TracedKernel(TracedThread, SimKernel):
+class TracedRingWork(TracedThread, RingWork):
+    """What a ring carries out: a call for each completion."""
+
+    __slots__ = ()
+
+    def _attempt(self, submission: Submission) -> Call[None]:
+        yield from self.pay()
+        if submission not in self.system.in_ring:
+            self._take_down(submission)
+        yield from super()._attempt(submission)
+
+    def _post(
+        self, submission: Submission, result: int, buffer: int | None = None, more: bool = False
+    ) -> Call[None]:
+        trace, begin_ns = self.system.trace, int(self.env.now_ns)
+        made = self.system.in_ring.pop(submission)
+        yield from super()._post(submission, result, buffer, more)
+        made.end_ns, made.result = self.now_ns, result
+        if made.name == "recv" and result > 0:
+            copier = self.name if self.helper else RING
+            trace.copies.append(Copy(copier, submission.fd, begin_ns, made.end_ns, result))
+        if more:
+            self._take_down(submission)
+
+    def _take_down(self, submission: Submission) -> None:
+        """The ring begins, or goes on, with a submission."""
+        args = (submission.fd, submission.nbytes) if submission.nbytes else (submission.fd,)
+        made = self.system.trace.call(RING, submission.opcode, args, self.now_ns)
+        self.system.in_ring[submission] = made
+
+
+class TracedSqThread(TracedRingWork, SqThread):
+    """The kernel thread of SQPOLL."""
+
+    __slots__ = ()
+
+
+class TracedKernel(TracedRingWork, SimKernel):
     """`SimKernel`, every call taken down (see the end of this file)."""
 
     __slots__ = ("last_call",)
 
     helper_type = TracedHelper
+    sq_thread_type = TracedSqThread
     try_each = Kernel.try_each
 
     def __init__(self, system: System, name: str, helper: bool = False) -> None:
@@ -113,23 +151,6 @@ class TracedKernel(TracedThread, SimKernel):
         yield from self.pay()
         if self.last_call is not None and self.last_call.end_ns is not None:
             self.last_call.end_ns += self.now_ns - due_ns
-
-    def _attempt(self, submission: Submission) -> Call[None]:
-        yield from self.pay()
-        system, completed = self.system, submission.ring.completed
-        begin_ns, before = self.now_ns, len(completed)
-        args = (submission.fd, submission.nbytes) if submission.nbytes else (submission.fd,)
-        made = system.in_ring.pop(submission, None) or system.trace.call(
-            RING, submission.opcode, args, begin_ns
-        )
-        yield from super()._attempt(submission)
-        if len(completed) == before:
-            system.in_ring[submission] = made
-            return
-        made.end_ns, made.result = self.now_ns, completed[-1].result
-        if made.name == "recv" and completed[-1].result > 0:
-            copy = Copy(RING, submission.fd, begin_ns, made.end_ns, made.result)
-            system.trace.copies.append(copy)
 
 
 def _plain(value: Any) -> Any:

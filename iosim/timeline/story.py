@@ -106,12 +106,13 @@ def tell(trace: Trace, number: int) -> Story:
     )
     thread = reply.thread
     if thread == RING:
-        # A ring works in the time of the thread that enters it.
-        thread = next(
+        # A ring works in the time of the thread that enters it, and with SQPOLL for the thread
+        # that entered it last.
+        thread = [
             call.thread
             for call in trace.calls
-            if call.name == "io_uring_enter" and _within(done_ns, call)
-        )
+            if call.name == "io_uring_enter" and call.begin_ns <= done_ns
+        ][-1]
     end_ns = reply.end_ns or trace.end_ns
     made = [
         call

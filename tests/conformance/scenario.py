@@ -261,7 +261,7 @@ class Recorder:
         return str(value) if isinstance(value, int | str) else "..."
 
     def _result(self, name: str, result: Any) -> str:
-        if result is None:
+        if result is None or name == "io_uring_setup":
             return ""
         if name in _OPENS and result >= 0:
             return f" = {self._names.give(_OPENS[name], result)}"
@@ -277,8 +277,12 @@ class Recorder:
         what, result = completion
         # An accept is told by its user_data: what it returns is a descriptor.
         if str(what).startswith("accept") and result >= 0:
-            return f"{what}: {self._names.give('c', result)}"
-        return f"{what}: {number(result)}"
+            told = f"{what}: {self._names.give('c', result)}"
+        else:
+            told = f"{what}: {number(result)}"
+        if completion.buffer is not None:
+            told += f" in buffer {completion.buffer}"
+        return f"{told}, more" if completion.more else told
 
     def _signals(self, signals: int | Iterable[int]) -> str:
         if not isinstance(signals, int):

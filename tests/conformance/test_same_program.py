@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -128,7 +129,7 @@ class Recorder:
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._kernel, name)
-        if name in ("requests", "queue", "fd_set", "poll_set") or name.startswith("prep_"):
+        if not inspect.isgeneratorfunction(call):
             return call
 
         def recorded(*args: Any, **options: Any) -> Call[Any]:
@@ -238,6 +239,21 @@ EXPECTED = {
         "0.1": [("aio_read", "None")],
     },
     "io_uring": {
+        "0": [
+            ("io_uring_setup", "ring"),
+            ("io_uring_enter", "('accept', 'fd')"),
+            *five(("io_uring_enter", "('recv', 64)"), ("io_uring_enter", "('send', 64)")),
+        ]
+    },
+    "io_uring-multishot": {
+        "0": [
+            ("io_uring_setup", "ring"),
+            ("io_uring_register_buffers", "None"),
+            ("io_uring_enter", "('accept', 'fd')"),
+            *five(("io_uring_enter", "('recv', 64)"), ("io_uring_enter", "('send', 64)")),
+        ]
+    },
+    "io_uring-sqpoll": {
         "0": [
             ("io_uring_setup", "ring"),
             ("io_uring_enter", "('accept', 'fd')"),

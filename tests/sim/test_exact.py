@@ -42,6 +42,10 @@ COSTS = profile(
         "uring_sqe_ns": 150,
         "uring_recv_ns": 250,
         "uring_send_ns": 450,
+        "uring_multishot_ns": 220,
+        "uring_buffer_ns": 40,
+        "uring_peek_ns": 70,
+        "sqpoll_look_ns": 80,
         "aio_read_ns": 350,
         "aio_return_ns": 60,
         "aio_helper_ns": 900,
@@ -114,6 +118,19 @@ ONE_EXPECTED = {
     # 3000 + 400 wake-up, 250 + 50 in the ring: copied and noticed in one. The send is submitted
     # by the next io_uring_enter, 100.
     "io_uring": (0, 10_000, 10_000, 11_050, 11_050, 14_750, 14_750, 16_870, 18_900),
+    # As io_uring, but 220 + 50 for one more completion of the receive; then 40 to give the buffer
+    # back.
+    "io_uring-multishot": (0, 10_000, 10_000, 11_050, 11_050, 14_720, 14_720, 16_880, 18_910),
+    # Set-up: program 3000 + 400 + 100 io_uring_enter, 1500 switch; from 5000 the kernel thread
+    # accepts, 250, and looks on to the end of its slice, 2,805,000. 1500 switch, 100
+    # io_uring_enter, 1500 switch: from 2,808,100 on slices of the kernel thread, the one under way
+    # when the load starts at 10 ms ends 1,208,100 later. The request: 80 look, 250 + 50 in the
+    # ring. The program gets the core with 1500 at the end of the slice; 2020, 100 io_uring_enter,
+    # 1500 switch to the thread that sends.
+    "io_uring-sqpoll": (
+        *(0, 10_000, 10_000, 11_050, 11_050),
+        *(1_209_600, 11_430, 1_213_220, 1_215_250),
+    ),
 }
 
 THREE_EXPECTED = {
@@ -202,6 +219,22 @@ THREE_EXPECTED = {
         (1, 0, 250, 1_300, 1_300, 5_350, 5_050, 12_140, 14_170),
         (2, 0, 500, 1_550, 1_550, 5_350, 5_350, 12_770, 14_800),
     ],
+    # 270 a completion; each buffer given back, 40, before its request is framed; 480 a send, and
+    # nothing to arm.
+    "io_uring-multishot": [
+        (0, 0, 0, 1_050, 1_050, 5_260, 4_720, 11_540, 13_570),
+        (1, 0, 250, 1_300, 1_300, 5_260, 4_990, 12_020, 14_050),
+        (2, 0, 500, 1_550, 1_550, 5_260, 5_260, 12_500, 14_530),
+    ],
+    # Each accept takes a slice of 2,800,000 and 1500 + 100 + 1500 until the next: the kernel
+    # thread's begin at 5000, 2,808,100, 5,611,200 and 8,414,300, and end 1,214,300 after 10 ms.
+    # It has long read all three, 300 each from 1050 + 80 on; the program gets the core 1500 later,
+    # computes 6060, 100 io_uring_enter, 1500 switch; 480 a send, 150 to arm a recv.
+    "io_uring-sqpoll": [
+        (0, 0, 0, 1_050, 1_050, 1_215_800, 1_430, 1_223_460, 1_225_490),
+        (1, 0, 250, 1_300, 1_300, 1_215_800, 1_730, 1_224_090, 1_226_120),
+        (2, 0, 500, 1_550, 1_550, 1_215_800, 2_030, 1_224_720, 1_226_750),
+    ],
 }
 
 
@@ -274,6 +307,36 @@ def test_two_cores_serve_at_the_same_time() -> None:
     assert rows(simulate("blocking", workload, profile=COSTS, machine=Machine(cores=2))) == [
         (0, 0, 0, 1_050, 1_050, 4_800, 4_800, 6_820, 8_850),
         (1, 0, 250, 1_300, 1_300, 5_050, 5_050, 7_070, 9_100),
+    ]
+
+
+def test_sqpoll_on_a_core_of_its_own() -> None:
+    """The kernel thread reads from 1050 + 80 on, 300 each, and has woken the program with the
+    first at 1430: 3000 + 400. It computes 6060 and submits without a switch: 80 until the thread
+    sees that, then 480 a send and 150 to arm a recv."""
+    machine = Machine(cores=2)
+    assert rows(simulate("io_uring-sqpoll", THREE, profile=COSTS, machine=machine)) == [
+        (0, 0, 0, 1_050, 1_050, 4_830, 1_430, 10_970, 13_000),
+        (1, 0, 250, 1_300, 1_300, 4_830, 1_730, 11_600, 13_630),
+        (2, 0, 500, 1_550, 1_550, 4_830, 2_030, 12_230, 14_260),
+    ]
+
+
+def test_kernel_thread_of_sqpoll_sleeps_after_its_idle_time() -> None:
+    """Asleep 10 ms after the last connection was accepted, it is woken, 3000 + 400, reads, 300, and
+    wakes the program, 3000 + 400."""
+    machine = Machine(cores=2)
+    assert rows(simulate("io_uring-sqpoll", ONE, profile=COSTS, machine=machine)) == [
+        (0, 10_000, 10_000, 11_050, 11_050, 18_150, 14_750, 20_250, 22_280)
+    ]
+
+
+def test_multishot_fills_buffers_and_begins_anew_without() -> None:
+    """Two buffers of 20 bytes for the 50 of a request: 220 + 20 twice, and -ENOBUFS. The program
+    gives both back, 80, and submits the receive again: 100 enter, 150 to arm it, 220 + 10."""
+    model = get("io_uring-multishot", buffers=2, buffer_bytes=20)
+    assert rows(simulate(model, ONE, profile=COSTS)) == [
+        (0, 10_000, 10_000, 11_050, 11_050, 15_490, 15_490, 17_650, 19_680)
     ]
 
 

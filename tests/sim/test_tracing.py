@@ -147,7 +147,7 @@ def test_tracing_changes_nothing(model: str, machine: Machine) -> None:
         assert plain.events == watched.events
         assert plain.syscalls == watched.syscalls
     own = [c for c in trace.copies if c.begin_ns >= 0 and c.thread in {t.name for t in plain.tasks}]
-    if model not in ("aio", "io_uring"):
+    if MODELS[model].family != "asynchronous":
         assert sum(c.end_ns - c.begin_ns for c in own) == plain.copy_data_ns
 
 
