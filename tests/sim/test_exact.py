@@ -121,16 +121,10 @@ ONE_EXPECTED = {
     # As io_uring, but 220 + 50 for one more completion of the receive; then 40 to give the buffer
     # back.
     "io_uring-multishot": (0, 10_000, 10_000, 11_050, 11_050, 14_720, 14_720, 16_880, 18_910),
-    # Set-up: program 3000 + 400 + 100 io_uring_enter, 1500 switch; from 5000 the kernel thread
-    # accepts, 250, and looks on to the end of its slice, 2,805,000. 1500 switch, 100
-    # io_uring_enter, 1500 switch: from 2,808,100 on slices of the kernel thread, the one under way
-    # when the load starts at 10 ms ends 1,208,100 later. The request: 80 look, 250 + 50 in the
-    # ring. The program gets the core with 1500 at the end of the slice; 2020, 100 io_uring_enter,
-    # 1500 switch to the thread that sends.
-    "io_uring-sqpoll": (
-        *(0, 10_000, 10_000, 11_050, 11_050),
-        *(1_209_600, 11_430, 1_213_220, 1_215_250),
-    ),
+    # The kernel thread has looked for longer than its protected slice when the load starts. 80 look,
+    # 250 + 50 in the ring; then the program preempts it, 1500; 2020, 100 io_uring_enter, 1500
+    # switch to the thread that sends.
+    "io_uring-sqpoll": (0, 10_000, 10_000, 11_050, 11_050, 12_930, 11_430, 16_550, 18_580),
 }
 
 THREE_EXPECTED = {
@@ -228,12 +222,14 @@ THREE_EXPECTED = {
     ],
     # Each accept takes a slice of 2,800,000 and 1500 + 100 + 1500 until the next: the kernel
     # thread's begin at 5000, 2,808,100, 5,611,200 and 8,414,300, and end 1,214,300 after 10 ms.
-    # It has long read all three, 300 each from 1050 + 80 on; the program gets the core 1500 later,
-    # computes 6060, 100 io_uring_enter, 1500 switch; 480 a send, 150 to arm a recv.
+    # It has read the first at 1430 when the program preempts it, 1500, computes, 2020, and enters,
+    # 100. From 6550 on the kernel thread goes on with the second, 300, sends, 480, arms, 150, and
+    # reads the third, 300: it has just got the core and is protected. Its slice ends later by the
+    # 5120 it was off; then 1500 switch, 4040 for the others, 100, 1500, and 480 + 150 between them.
     "io_uring-sqpoll": [
-        (0, 0, 0, 1_050, 1_050, 1_215_800, 1_430, 1_223_460, 1_225_490),
-        (1, 0, 250, 1_300, 1_300, 1_215_800, 1_730, 1_224_090, 1_226_120),
-        (2, 0, 500, 1_550, 1_550, 1_215_800, 2_030, 1_224_720, 1_226_750),
+        (0, 0, 0, 1_050, 1_050, 2_930, 1_430, 6_850, 8_880),
+        (1, 0, 250, 1_300, 1_300, 1_220_920, 6_850, 1_226_560, 1_228_590),
+        (2, 0, 500, 1_550, 1_550, 1_220_920, 7_780, 1_227_190, 1_229_220),
     ],
 }
 
