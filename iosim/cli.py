@@ -126,6 +126,14 @@ def simulate_command(
     nic: Annotated[
         str | None, typer.Option(help="Clients behind a link of this speed: `10Gbit/s`; loopback.")
     ] = None,
+    nic_param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--nic-param",
+            metavar="NAME=VALUE",
+            help="Set a parameter of the network card: `coalesce_ns=20us`, `rx_ring=256`.",
+        ),
+    ] = None,
     trace: Annotated[
         Path | None, typer.Option(help="Write a trace for Perfetto (.json or .json.gz).")
     ] = None,
@@ -139,7 +147,7 @@ def simulate_command(
     workload = _workload(
         connections, connect_gap, active, rate, arrivals, think, request, reply, service, requests
     )
-    link = None if nic is None else Nic(link_bits_per_s=units.parse_bits_per_second(nic))
+    card = _nic(nic, nic_param)
     costs = cache.profile_for(profile)
     _check_writable(out)
     _check_writable(trace)
@@ -148,7 +156,7 @@ def simulate_command(
         _model(model, param),
         workload,
         profile=costs,
-        machine=Machine(cores=cores, nic=link),
+        machine=Machine(cores=cores, nic=card),
         seed=seed,
         trace=recorded,
     )
@@ -323,10 +331,7 @@ def _model(name: str, parameters: list[str] | None) -> Model:
     """A model with its parameters set from NAME=VALUE texts, read like the default's type."""
     model = get(name)
     values: dict[str, Any] = {}
-    for text in parameters or []:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise IosimError(f"--param {text!r}: write it as NAME=VALUE, for example threads=20")
+    for key, value in _pairs("--param", parameters, "threads=20"):
         default = getattr(model, key, None)
         if key.endswith("_ns"):
             values[key] = units.parse_time(value)
@@ -335,6 +340,34 @@ def _model(name: str, parameters: list[str] | None) -> Model:
         else:
             values[key] = value
     return get(model, **values)
+
+
+def _nic(link: str | None, parameters: list[str] | None) -> Nic | None:
+    """A card on a link of that speed, with parameters set; None if neither is given."""
+    if link is None and not parameters:
+        return None
+    values = {} if link is None else {"link_bits_per_s": link}
+    for key, value in _pairs("--nic-param", parameters, "coalesce_ns=20us"):
+        if key not in Nic.model_fields:
+            raise IosimError(
+                f"a network card has no parameter {key!r}: its parameters are "
+                f"{', '.join(Nic.model_fields)}"
+            )
+        if key in values:
+            raise IosimError(
+                f"--nic-param {key}={value}: {key} is already {values[key]}; say which"
+            )
+        values[key] = value
+    return Nic.of(**values)
+
+
+def _pairs(option: str, texts: list[str] | None, example: str) -> Iterator[tuple[str, str]]:
+    """Names and values from NAME=VALUE texts."""
+    for text in texts or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise IosimError(f"{option} {text!r}: write it as NAME=VALUE, for example {example}")
+        yield key, value
 
 
 def _workload(
@@ -407,6 +440,8 @@ def _finish(run: Run, out: Path | None, as_json: bool, profile: str | None) -> N
         ("late sends, p99", units.format_time(summary["lateness_ns"]["p99"])),
         ("wall time", f"{summary['wall_s']:.2f} s"),
     ]
+    if run.provenance.get("machine", {}).get("nic"):
+        rows.append(("packets dropped by the card", units.format_count(summary["drops"])))
     if "events_per_request" in summary:
         rows.append(("SimPy events per request", f"{summary['events_per_request']:.2f}"))
     if profile is not None:

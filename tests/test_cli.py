@@ -175,6 +175,32 @@ def test_simulate_machine_and_arrivals(iosim: Command) -> None:
     assert summary["throughput_per_s"] < 300 / 0.004
 
 
+def test_simulate_with_parameters_of_the_card(iosim: Command) -> None:
+    """Each counts: waiting makes all later, and a small ring drops what a large one holds."""
+    card = ("simulate", "epoll", "--nic", "1Gbit/s", "--rate", "100k/s", *SMALL, "--out", "run.npz")
+    plain = iosim(*card, "--json").json()
+    assert plain["drops"] == 0
+    parameters = ("--nic-param", "coalesce_ns=100us", "--nic-param", "rx_ring=2")
+    waiting = iosim(*card, *parameters, "--json").json()
+    nic = Run.load("run.npz").provenance["machine"]["nic"]
+    assert (nic["link_bits_per_s"], nic["coalesce_ns"], nic["rx_ring"]) == (10**9, 100_000, 2)
+    assert waiting["latency_ns"]["p50"] > plain["latency_ns"]["p50"] + 30_000
+    assert waiting["drops"] > 0
+
+
+def test_simulate_shows_the_drops_of_a_card(iosim: Command) -> None:
+    said = "packets dropped"
+    assert said not in iosim("simulate", "epoll", *SMALL).out
+    # A parameter alone asks for a card.
+    for options in (("--nic", "1Gbit/s"), ("--nic-param", "mtu_bytes=9000")):
+        (row,) = (
+            line
+            for line in iosim("simulate", "epoll", *SMALL, *options).out.splitlines()
+            if said in line
+        )
+        assert row.split("│")[-2].strip() == "0"
+
+
 def test_simulate_writes_a_trace(iosim: Command) -> None:
     assert iosim("simulate", "epoll", *SMALL, "--trace", "run.json.gz").code == 0
     events = json.loads(gzip.decompress(Path("run.json.gz").read_bytes()))["traceEvents"]
@@ -333,6 +359,16 @@ BAD = [
     ("simulate epoll --request 64k", ["request_bytes", "'64k' is not a size", "64KiB"]),
     ("simulate epoll --service 5", ["service_ns", "'5' is not a time", "20us"]),
     ("simulate epoll --nic 10Gbps", ["'10Gbps' is not a speed", "10Gbit/s"]),
+    ("simulate epoll --nic 0bit/s", ["link_bits_per_s", "greater than 0"]),
+    ("simulate epoll --nic-param coalesce_ns", ["--nic-param", "NAME=VALUE", "coalesce_ns=20us"]),
+    ("simulate epoll --nic-param ring=9", ["no parameter 'ring'", "rx_ring"]),
+    ("simulate epoll --nic-param rx_ring=0", ["rx_ring", "greater than 0"]),
+    ("simulate epoll --nic-param coalesce_ns=20", ["coalesce_ns", "'20' is not a time"]),
+    ("simulate epoll --nic-param coalesce_frames=8", ["coalesce_frames = 8 without coalesce_ns"]),
+    (
+        "simulate epoll --nic 1Gbit/s --nic-param link_bits_per_s=10Gbit/s",
+        ["link_bits_per_s is already 1Gbit/s"],
+    ),
     ("simulate epoll --rate -1", ["rate_per_s", "must not be negative"]),
     ("real epoll --rate -1", ["rate_per_s", "must not be negative"]),
     ("simulate epoll --rate 0", ["rate_per_s", "greater than 0"]),
