@@ -35,7 +35,7 @@ class GilThread(Thread):
         yield from super().pay()
         gil = system.gil
         while True:
-            yield from self._take()
+            yield from self._take_gil()
             while user_ns and (left_ns := gil.left_ns(self.env.now_ns)) > 0:
                 step_ns = min(user_ns, left_ns)
                 user_ns -= step_ns
@@ -51,7 +51,7 @@ class GilThread(Thread):
             if not user_ns:
                 return
 
-    def _take(self) -> Work:
+    def _take_gil(self) -> Work:
         """Take the lock as soon as it is free and this thread's turn."""
         gil = self.system.gil
         while gil.taken:
