@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from typing import Protocol
 
+import numpy as np
+
 from iosim.errors import RunFailed
 from iosim.kernel import SIGIO, SIGRTMIN, Notify, SignalHandler
 from iosim.sim.cpu import Task
@@ -135,13 +137,55 @@ class AioReads:
 class Gil:
     """The global interpreter lock and who waits for it, see `iosim.sim.gil`."""
 
-    def __init__(self) -> None:
-        self.taken = False
-        self.waiting: deque[Task] = deque()
+    INTERVAL_NS = 5_000_000
+    """The default of sys.setswitchinterval."""
 
-    def let_go(self) -> None:
-        """Give the lock up; the first who waits may try again."""
+    def __init__(self, generator: np.random.Generator) -> None:
         self.taken = False
-        if self.waiting:
-            task = self.waiting.popleft()
+        self._generator = generator
+        self._waiting: dict[Task, int] = {}
+        """Since when each thread waits."""
+        self._last: Task | None = None
+        """Who has had the lock last."""
+        self._switched_ns = 0
+        """When it got it from another one."""
+        self._forced: Task | None = None
+        """Who had to let go and waits for another one to take the lock."""
+
+    def take(self, task: Task, now_ns: int) -> None:
+        """Hold the lock, which is free."""
+        self.taken = True
+        if task is not self._last:
+            self._last, self._switched_ns = task, now_ns
+            if self._forced is not None:
+                forced, self._forced = self._forced, None
+                forced.cpu.wake(forced)
+
+    def wait(self, task: Task, now_ns: int) -> None:
+        """Have `task` woken when the lock is let go and it is drawn."""
+        self._waiting[task] = now_ns
+
+    def left_ns(self, now_ns: int) -> int:
+        """How long the holder may surely go on.
+
+        Whoever is still to come does not ask before an interval has gone by.
+        """
+        asked_in_ns = (self._asks_at_ns(since) - now_ns for since in self._waiting.values())
+        return min(self.INTERVAL_NS, min(asked_in_ns, default=self.INTERVAL_NS))
+
+    def _asks_at_ns(self, since_ns: int) -> int:
+        """When a thread asks for the lock: at the first interval's end without a switch in it."""
+        in_vain = max(0, -((since_ns - self._switched_ns) // self.INTERVAL_NS))
+        return since_ns + (in_vain + 1) * self.INTERVAL_NS
+
+    def let_go(self, forced: Task | None = None) -> None:
+        """Give the lock up; one of those who wait may try again.
+
+        `forced` is the thread that gives it up because it has to.
+        """
+        self.taken, self._forced = False, forced
+        if self._waiting:
+            tasks = list(self._waiting)
+            task = tasks[self._generator.integers(len(tasks)) if len(tasks) > 1 else 0]
+            del self._waiting[task]
             task.cpu.wake(task)

@@ -22,6 +22,7 @@ from iosim.sim.engine import Environment
 from iosim.sim.gil import under_gil
 from iosim.sim.interference import interfere
 from iosim.sim.kernel import SimKernel
+from iosim.sim.pending import Gil
 from iosim.sim.sockets import Listener
 from iosim.sim.system import System
 from iosim.sim.tracing import TracedKernel, TracedSystem
@@ -71,6 +72,7 @@ def simulate(
         system, kernel = TracedSystem(*parts, trace), TracedKernel
     if profile.gil:
         kernel = under_gil(kernel)
+        system.gil = Gil(stream(seed, "gil"))
 
     def start(program: Program, *args: Any) -> SimKernel:
         thread = kernel(system, f"{program.__name__} {len(system.tasks)}")

@@ -147,7 +147,8 @@ class System:
         self.kernel_thread: Callable[[str, Core, Callable[[Any], Call[None]]], Task]
         """Start a thread of the kernel with this name, core and work."""
         self.aio = AioReads()
-        self.gil = Gil()
+        self.gil: Gil
+        """Of a CPython program only."""
 
     def open(self, file: AnyFile) -> AnyFile:
         """Give a file the next descriptor.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from round_costs import free_costs, profile
@@ -14,7 +15,8 @@ from iosim.machine import Interference, Machine, Nic
 from iosim.models.blocking import serve
 from iosim.results import CoreTimes, Run
 from iosim.sim import simulate
-from iosim.workload import Workload
+from iosim.sim.pending import Gil
+from iosim.workload import Workload, stream
 
 MS = 1_000_000
 
@@ -200,3 +202,48 @@ def test_threads_of_the_kernel_know_no_interpreter_lock() -> None:
     run = simulate("blocking", load, machine=machine)
     assert "ksoftirqd/0" in {task.name for task in run.tasks}
     assert len(run.records) == 200
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_one_that_waits_for_the_lock_gets_it_after_an_interval(cores: int) -> None:
+    """To go on after recv, 200, the thread needs the lock: the one that computes has to let go 5 ms
+    later. On one core there is a switch before recv, and one before the thread goes on."""
+    costs = free_costs(context_switch_ns=100, recv_ns=200).model_copy(update={"runtime": "python"})
+    run = simulate(beside(100 * MS), ONE, profile=costs, machine=Machine(cores=cores))
+    switches_ns = 2 * 100 if cores == 1 else 0
+    assert run.records["done_ns"][0] == MS + 200 + 5 * MS + switches_ns
+
+
+def test_whoever_has_to_let_go_of_the_lock_waits_for_another_to_take_it() -> None:
+    """Two that compute for 12 ms take turns of 5 ms: 5 + 5, 5 + 5, 2 + 2."""
+    ended: list[int] = []
+
+    def twelve_ms(kernel: Any) -> Call[None]:
+        yield from kernel.compute(12 * MS)
+        yield from kernel.pay()
+        ended.append(kernel.now_ns)
+
+    def program(kernel: Any, listener: int) -> Call[None]:
+        yield from kernel.spawn(twelve_ms)
+        yield from kernel.spawn(twelve_ms)
+        yield from serve(kernel, (yield from kernel.accept(listener)))
+
+    costs = free_costs().model_copy(update={"runtime": "python"})
+    load = ONE.model_copy(update={"rate_per_s": 10})
+    simulate(program, load, profile=costs, machine=Machine(cores=2))
+    assert ended == [22 * MS, 24 * MS]
+
+
+def test_an_interval_in_which_the_lock_changed_hands_does_not_count() -> None:
+    woken: list[Any] = []
+    a, b, c = (Mock(**{"cpu.wake": woken.append}) for _ in range(3))
+    gil: Any = Gil(stream(1, "gil"))
+    gil.take(a, 0)
+    gil.wait(b, MS)
+    assert gil.left_ns(2 * MS) == 4 * MS
+    gil.let_go()
+    assert woken == [b]
+    gil.wait(c, 3 * MS)
+    gil.take(b, 4 * MS)
+    # The first interval of c ends at 8 ms in vain, the second at 13 ms.
+    assert gil.left_ns(12 * MS) == MS

@@ -121,8 +121,8 @@ ONE_EXPECTED = {
     # As io_uring, but 220 + 50 for one more completion of the receive; then 40 to give the buffer
     # back.
     "io_uring-multishot": (0, 10_000, 10_000, 11_050, 11_050, 14_720, 14_720, 16_880, 18_910),
-    # The kernel thread has looked for longer than its protected slice when the load starts. 80 look,
-    # 250 + 50 in the ring; then the program preempts it, 1500; 2020, 100 io_uring_enter, 1500
+    # The kernel thread has looked for longer than its protected slice when the load starts: 80
+    # look, 250 + 50 in the ring; then the program preempts it, 1500; 2020, 100 io_uring_enter, 1500
     # switch to the thread that sends.
     "io_uring-sqpoll": (0, 10_000, 10_000, 11_050, 11_050, 12_930, 11_430, 16_550, 18_580),
 }
