@@ -12,6 +12,7 @@ import pytest
 
 from iosim.costs import CostProfile
 from iosim.errors import IosimError, RunFailed
+from iosim.machine import Machine
 from iosim.models import MODELS, get
 from iosim.results import Run
 from iosim.sim import simulate
@@ -202,6 +203,18 @@ def test_asynchronous_waits_in_neither_phase(name: str) -> None:
     assert "recv" not in run.syscalls
     # It is told when all is over: the data are in its memory before it learns of them.
     assert (run.records["noticed_ns"] >= run.records["copied_ns"]).all()
+
+
+def test_sqpoll_wants_a_core_of_its_own() -> None:
+    """On one core the looking thread keeps the program from what it has brought, for a time slice;
+    on two the program submits without a system call."""
+    load = light(8, arrivals="even", rate_per_s=20_000)
+    shared, own = (
+        simulate("io_uring-sqpoll", load, profile=NATIVE, machine=Machine(cores=cores))
+        for cores in (1, 2)
+    )
+    assert shared.summary()["latency_ns"]["p50"] > Machine().time_slice_ns / 2
+    assert own.summary()["latency_ns"]["p50"] < Machine().time_slice_ns / 50
 
 
 @pytest.mark.parametrize("active", [40, 10])

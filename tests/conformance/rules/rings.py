@@ -202,6 +202,30 @@ def overflown_completions_come_later_in_order(kernel: Any, listener: int) -> Cal
 
 
 @scenario(
+    SETUP + 'IORING_FEAT_NODROP: "If a completion event occurs and the CQ ring is full, the kernel '
+    'stores the event internally until such a time that the CQ ring has room for more entries."',
+    lambda client: client.connect(),
+    expect="""
+        accept(l0) = c0
+        io_uring_setup(2, 2)
+        io_uring_submit(...)
+        io_uring_enter(..., 0) = [1: 1, 2: 2]
+        io_uring_enter(..., 0) = [3: 3, 4: 4]
+    """,
+    needs=NEEDS,
+)
+def new_completions_come_behind_overflown_ones(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    ring = yield from kernel.io_uring_setup(2, 2)
+    kernel.prep_send(ring, fd, 1, 1)
+    kernel.prep_send(ring, fd, 2, 2)
+    yield from kernel.io_uring_submit(ring)
+    for number in (3, 4):
+        kernel.prep_send(ring, fd, number, number)
+        yield from kernel.io_uring_enter(ring, 0)
+
+
+@scenario(
     MULTISHOT + '"Each incoming connection generates a CQE with the new file descriptor in '
     'cqe->res."',
     lambda client: client.connect(),
