@@ -16,6 +16,7 @@ from iosim.kernel import (
     Call,
     FdSet,
 )
+from iosim.sim.memory import Memory
 from iosim.sim.system import File
 from iosim.sim.thread import Thread
 
@@ -23,16 +24,20 @@ from iosim.sim.thread import Thread
 class WatchedSet:
     """The descriptors of a select or poll call, by descriptor, in the order they were added."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
         self._order: dict[int, int] = {}
         self._added = 0
 
     def add(self, fd: int) -> None:
+        if fd not in self._order:
+            self._memory.add("poll_entries")
         self._order.setdefault(fd, self._added)
         self._added += 1
 
     def discard(self, fd: int) -> None:
-        self._order.pop(fd, None)
+        if self._order.pop(fd, None) is not None:
+            self._memory.remove("poll_entries")
 
     def __contains__(self, fd: int) -> bool:
         return fd in self._order
@@ -133,10 +138,10 @@ class ReadinessCalls(Thread):
     __slots__ = ()
 
     def fd_set(self) -> FdSet:
-        return WatchedSet()
+        return WatchedSet(self.system.memory)
 
     def poll_set(self) -> FdSet:
-        return WatchedSet()
+        return WatchedSet(self.system.memory)
 
     def select(self, fds: FdSet) -> Call[list[int]]:
         assert isinstance(fds, WatchedSet)
@@ -202,9 +207,11 @@ class ReadinessCalls(Thread):
             for watch in set(file.watchers) - set(kept):
                 if watch.listed:
                     epoll.ready.remove(watch)
+            system.memory.remove("epoll_items", len(file.watchers) - len(kept))
             file.watchers = kept
         if op != EPOLL_CTL_DEL:
             watch = Watch(epoll, file, events)
+            system.memory.add("epoll_items")
             file.watchers = (*file.watchers, watch)
             if file.readable:
                 watch.notify(file)

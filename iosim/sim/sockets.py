@@ -99,6 +99,7 @@ def hang_up(system: System, connection: Connection) -> None:
 
 def connect(system: System, listener: Listener, connection: Connection) -> None:
     """A client's connection joins the backlog."""
+    system.memory.add("sockets")
     listener.backlog.append(connection)
     system.became_readable(listener)
 
@@ -212,6 +213,8 @@ class SocketCalls(Thread):
         system.syscalls["close"] += 1
         connection, system.files[fd] = system.files[fd], None
         system.readable.pop(fd, None)
+        system.memory.remove("sockets")
+        system.memory.remove("epoll_items", sum(hasattr(w, "epoll") for w in connection.watchers))
         # Closing takes it off every interest list: epoll(7), questions and answers.
         connection.fd, connection.hung_up, connection.watchers = -1, False, ()
         self.debt_ns += system.prices.close_ns

@@ -18,6 +18,7 @@ from iosim.results import RECORD
 from iosim.sim.accounts import Use
 from iosim.sim.cpu import Cpu, State, Task
 from iosim.sim.engine import Environment, events_made
+from iosim.sim.memory import Memory
 from iosim.sim.pending import AioReads, Gil, Signals
 from iosim.workload import Schedule, Workload
 
@@ -118,6 +119,7 @@ class System:
         """Where descriptors stand in the list that a spinning thread tries."""
         self.transmit: Callable[[Any, int, int], None]
         """Called with (connection, bytes, time) when the program hands bytes to a socket."""
+        self.memory = Memory(machine, prices)
         self.signals = Signals(machine.queued_signals)
         self.start: Callable[..., None]
         """Start a program as a new thread."""

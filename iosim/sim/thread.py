@@ -22,6 +22,7 @@ class Thread(Task):
         super().__init__(system.cpu, name, helper)
         self.system = system
         system.tasks.append(self)
+        system.memory.add("threads")
 
     def live(self, program: Wait) -> Wait:
         """Take the core, run the program to its end, give the core back."""
@@ -29,6 +30,7 @@ class Thread(Task):
         self.take_core()
         yield from program
         yield from self.pay()
+        self.system.memory.remove("threads")
         self.give_up_core()
 
     @property
