@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -27,7 +29,7 @@ from iosim.models import MODELS, Model, get
 from iosim.results import Run
 from iosim.sim import simulate
 from iosim.trace import Trace
-from iosim.workload import Workload
+from iosim.workload import Workload, explain
 
 app = typer.Typer(
     help="Simulate the five Unix network I/O models and compare them with real sockets.",
@@ -134,6 +136,15 @@ def simulate_command(
             help="Set a parameter of the network card: `coalesce_ns=20us`, `rx_ring=256`.",
         ),
     ] = None,
+    machine: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=VALUE", help="Set a field: `memory_bytes=64GiB`, `nic.mtu_bytes=9000`."
+        ),
+    ] = None,
+    oversubscribe: Annotated[
+        bool, typer.Option("--oversubscribe", help="Go on where memory would run out.")
+    ] = False,
     trace: Annotated[
         Path | None, typer.Option(help="Write a trace for Perfetto (.json or .json.gz).")
     ] = None,
@@ -156,9 +167,10 @@ def simulate_command(
         _model(model, param),
         workload,
         profile=costs,
-        machine=Machine(cores=cores, nic=card),
+        machine=_machine(Machine(cores=cores, nic=card), machine or []),
         seed=seed,
         trace=recorded,
+        oversubscribe=oversubscribe,
     )
     if recorded is not None and trace is not None:
         recorded.save(trace)
@@ -396,6 +408,34 @@ def _workload(
     )
 
 
+def _machine(machine: Machine, settings: list[str]) -> Machine:
+    """The machine with its fields, or those of its `nic`, set from FIELD=VALUE texts."""
+    values: dict[str, Any] = machine.model_dump()
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise IosimError(
+                f"--machine {text!r}: write it as FIELD=VALUE, for example memory_bytes=64GiB"
+            )
+        part, dot, field = name.rpartition(".")
+        known = [*Machine.model_fields, *(f"nic.{field}" for field in Nic.model_fields)]
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise IosimError(
+                f"a machine has no field {name!r}"
+                + (f", did you mean {near[0]}?" if near else ":")
+                + f" Its fields are {', '.join(known)}"
+            )
+        if dot:
+            values[part] = (values[part] or {}) | {field: value}
+        else:
+            values[field] = value
+    try:
+        return Machine(**values)
+    except ValidationError as error:
+        raise IosimError(f"--machine: {explain(error)}") from None
+
+
 def _check_writable(path: Path | None) -> None:
     """Fail before the work is done, not after it."""
     if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
@@ -444,6 +484,9 @@ def _finish(run: Run, out: Path | None, as_json: bool, profile: str | None) -> N
         rows.append(("packets dropped by the card", units.format_count(summary["drops"])))
     if "events_per_request" in summary:
         rows.append(("SimPy events per request", f"{summary['events_per_request']:.2f}"))
+    if "memory_bytes" in summary:
+        taken = ((kind.replace("_", " "), size) for kind, size in summary["memory_bytes"].items())
+        rows += [(f"memory: {kind}", units.format_bytes(size)) for kind, size in taken if size]
     if profile is not None:
         rows.append(("cost profile", profile))
     for row in rows:

@@ -27,7 +27,7 @@ def _price(about: str, *, call: bool = True) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Every scalar cost by name, with its unit: whole ns, but rates per byte and per descriptor.
+    """Every scalar cost by name, with its unit: whole ns or bytes, but rates are exact.
 
     A price marked as a call is charged once per call and includes the runtime's share, `user_ns`.
     """
@@ -88,6 +88,12 @@ class Prices:
     client_send_ns: int = _price("load generator: one request sent", call=False)
     client_wake_ns: int = _price(
         "load generator: extra for a send that wakes an idle core", call=False
+    )
+    thread_bytes: int = _price("memory of one thread: kernel stack, touched user stack", call=False)
+    socket_bytes: int = _price("memory of one connection with empty buffers", call=False)
+    epoll_item_bytes: int = _price("memory of one descriptor on an interest list", call=False)
+    poll_entry_bytes: int = _price(
+        "memory of one descriptor that select or poll watches", call=False
     )
 
 

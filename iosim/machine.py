@@ -119,5 +119,8 @@ class Machine(BaseModel):
     send_buffer_bytes: Annotated[Bytes, Field(gt=0)] = 4_194_304
     """Bytes a socket holds for a client without room before its program must wait: the maximum of
     net.ipv4.tcp_wmem, tcp(7)."""
+    memory_bytes: Annotated[Bytes, Field(gt=0)] = 17_179_869_184
+    """Memory for threads, sockets and watched descriptors; a server that needs more is refused.
+    The default is the 16 GiB of a common laptop."""
     queued_signals: Annotated[Count, Field(gt=0)] = 96_365
     """Real-time signals that may be pending: RLIMIT_SIGPENDING, getrlimit(2)."""

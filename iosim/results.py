@@ -110,6 +110,9 @@ class Run:
     """SimPy events of a simulated run."""
     core_times: tuple[CoreTimes, ...] = ()
     """One for each core of a simulated run."""
+    memory_bytes: Mapping[str, int] | None = None
+    """The most memory that a simulated server took at any one time: of its threads, sockets,
+    epoll items and poll entries, and their total. None for a real run."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """What it takes to make the run again: versions, workload, machine, cost profile, host."""
 
@@ -158,6 +161,8 @@ class Run:
             summary["cores"] = [asdict(core) for core in self.core_times]
         if self.events is not None:
             summary["events_per_request"] = self.events / requests
+        if self.memory_bytes is not None:
+            summary["memory_bytes"] = dict(self.memory_bytes)
         return summary
 
     def frame(self) -> pd.DataFrame:

@@ -201,6 +201,25 @@ def test_simulate_shows_the_drops_of_a_card(iosim: Command) -> None:
         assert row.split("│")[-2].strip() == "0"
 
 
+def test_simulate_on_a_machine_of_the_users(iosim: Command) -> None:
+    summary = iosim(
+        *("simulate", "epoll", "--machine", "memory_bytes=1MiB", "--machine", "nic.mtu_bytes=9000"),
+        *("--out", "run.npz", "--json", *SMALL),
+    ).json()
+    machine = Run.load("run.npz").provenance["machine"]
+    assert (machine["memory_bytes"], machine["nic"]["mtu_bytes"]) == (2**20, 9_000)
+    assert 0 < summary["memory_bytes"]["total"] < 2**20
+
+
+def test_simulate_beyond_the_memory_if_told_so(iosim: Command) -> None:
+    little = ("simulate", "blocking", "--machine", "memory_bytes=1MiB", *SMALL)
+    refused(iosim(*little), "more memory than the machine has, 1 MiB", "threads", "oversubscribe")
+    result = iosim(*little, "--oversubscribe")
+    assert result.code == 0
+    assert "memory: threads" in result.out
+    assert "memory: total" in result.out
+
+
 def test_simulate_writes_a_trace(iosim: Command) -> None:
     assert iosim("simulate", "epoll", *SMALL, "--trace", "run.json.gz").code == 0
     events = json.loads(gzip.decompress(Path("run.json.gz").read_bytes()))["traceEvents"]
@@ -399,6 +418,9 @@ BAD = [
     ("timeline", ["give exactly one of them"]),
     ("timeline epoll --all", ["give exactly one of them"]),
     ("real epoll --port 70000", ["port 70000", "65535"]),
+    ("simulate epoll --machine memory=1", ["no field 'memory'", "did you mean memory_bytes?"]),
+    ("simulate epoll --machine cores", ["write it as FIELD=VALUE"]),
+    ("simulate epoll --machine memory_bytes=16G", ["memory_bytes", "'16G' is not a size"]),
     ("simulate epoll --seed -1", ["seed"]),
     ("simulate epoll --cores 0", ["cores"]),
     ("compare epoll --repeats 0", ["repeats"]),

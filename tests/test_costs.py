@@ -35,7 +35,7 @@ def test_shipped_profiles_say_where_each_value_comes_from(name: str) -> None:
 def test_every_cost_is_explained_and_carries_its_unit() -> None:
     for name, about in ABOUT.items():
         assert about
-        assert name.endswith("_ns") or "_ns_per_" in name
+        assert name.endswith(("_ns", "_bytes")) or "_ns_per_" in name
     assert set(ABOUT) == {field.name for field in fields(Prices)}
     assert "user_ns" not in CALLS
 

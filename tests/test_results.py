@@ -163,6 +163,13 @@ def test_damaged_description(change: Callable[[dict[str, Any]], Any], tmp_path: 
         Run.load(path)
 
 
+def test_a_file_from_before_memory_was_counted(tmp_path: Path) -> None:
+    path = small_run().save(tmp_path / "run.npz")
+    rewritten(path, without("memory_bytes"))
+    assert Run.load(path).memory_bytes is None
+    assert "memory_bytes" not in Run.load(path).summary()
+
+
 def test_newer_format(tmp_path: Path) -> None:
     path = small_run().save(tmp_path / "run.npz")
     rewritten(path, lambda about: about | {"format": 3})

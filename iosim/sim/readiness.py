@@ -19,6 +19,7 @@ from iosim.kernel import (
     Call,
     FdSet,
 )
+from iosim.sim.memory import Memory
 from iosim.sim.system import File, error
 from iosim.sim.thread import Deadline, Thread
 
@@ -30,19 +31,23 @@ MILLISECOND_NS = 1_000_000
 class WatchedSet:
     """The descriptors of a select or poll call, by descriptor, in the order they were added."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
         self._order: dict[int, int] = {}
         self._added = 0
         self.highest = -1
         """The highest descriptor."""
 
     def add(self, fd: int) -> None:
+        if fd not in self._order:
+            self._memory.add("poll_entries")
         self._order.setdefault(fd, self._added)
         self._added += 1
         self.highest = max(self.highest, fd)
 
     def discard(self, fd: int) -> None:
-        self._order.pop(fd, None)
+        if self._order.pop(fd, None) is not None:
+            self._memory.remove("poll_entries")
         if fd == self.highest:
             self.highest = max(self._order, default=-1)
 
@@ -211,10 +216,10 @@ class ReadinessCalls(Thread):
     __slots__ = ()
 
     def fd_set(self) -> FdSet:
-        return WatchedSet()
+        return WatchedSet(self.system.memory)
 
     def poll_set(self) -> FdSet:
-        return WatchedSet()
+        return WatchedSet(self.system.memory)
 
     def select(self, fds: FdSet, timeout_ns: int | None = None) -> Call[list[int]]:
         assert isinstance(fds, WatchedSet)
@@ -300,10 +305,12 @@ class ReadinessCalls(Thread):
             if watch is not None:
                 raise error(errno.EEXIST)
             attach(Watch(epoll, file, events))
+            system.memory.add("epoll_items")
         elif watch is None:
             raise error(errno.ENOENT)
         elif op == EPOLL_CTL_DEL:
             detach(watch)
+            system.memory.remove("epoll_items")
         elif watch.exclusive:
             raise error(errno.EINVAL)
         else:

@@ -47,11 +47,14 @@ def simulate(
     machine: Machine | None = None,
     seed: int = 1,
     trace: Trace | None = None,
+    oversubscribe: bool = False,
 ) -> Run:
     """Simulate one run; equal arguments give equal records.
 
     `model` is a name, a model or a program of your own; `profile` a cost profile or the name of a
     shipped one; `trace` is filled with every call and what led to it, which changes no record.
+    Raises IosimError when the server takes more than `machine.memory_bytes`, which it mostly does
+    before the load starts; with `oversubscribe` it goes on all the same.
     Raises RunFailed when the program can never answer the remaining requests.
     """
     began_s = time.perf_counter()
@@ -70,6 +73,8 @@ def simulate(
     system, kernel = System(*parts), SimKernel
     if trace is not None:
         system, kernel = TracedSystem(*parts, trace), TracedKernel
+    if oversubscribe:
+        system.memory.limit_bytes = None
     if profile.gil:
         kernel = under_gil(kernel)
         system.gil = Gil(stream(seed, "gil"))
@@ -134,8 +139,14 @@ def simulate(
             CoreTimes(**{f"{use.name.lower()}_ns": ns for use, ns in spent.items()})
             for spent in system.load_core_ns()
         ),
+        memory_bytes=system.memory.peak_bytes(),
         provenance=provenance(
-            model=model, workload=workload, seed=seed, machine=machine, profile=profile
+            model=model,
+            workload=workload,
+            seed=seed,
+            machine=machine,
+            profile=profile,
+            oversubscribe=oversubscribe,
         ),
     )
 

@@ -263,6 +263,7 @@ def finish(system: System, connection: Connection) -> None:
 
 def connect(system: System, listener: Listener, connection: Connection) -> None:
     """A client's connection joins the backlog, which must not be full."""
+    system.memory.add("sockets")
     listener.backlog.append(connection)
     system.became_readable(listener)
 
@@ -459,15 +460,18 @@ class SocketCalls(Thread):
         file, system.files[fd] = system.files[fd], None
         system.readable.pop(fd, None)
         if isinstance(file, Connection):
+            system.memory.remove("sockets")
             finish(system, file)
             file.buffered, file.hung_up = 0, False
         elif isinstance(file, Listener):
+            system.memory.remove("sockets", len(file.backlog))
             for connection in file.backlog:
                 system.peer.reset(connection)
             file.backlog.clear()
         # Closing takes it off every interest list: epoll(7), questions and answers.
         for watch in watches_of(file):
             watch.drop()
+            system.memory.remove("epoll_items")
         file.fd, file.watchers = CLOSED, ()
         if isinstance(file, Listener):
             file.group.remove(file)

@@ -20,6 +20,7 @@ from iosim.results import RECORD
 from iosim.sim.accounts import Use
 from iosim.sim.cpu import Core, Cpu, State, Task
 from iosim.sim.engine import Environment, events_made
+from iosim.sim.memory import Memory
 from iosim.sim.pending import AioReads, Gil, Signals
 from iosim.workload import Schedule, Workload
 
@@ -141,6 +142,7 @@ class System:
         self.positions: dict[int, int] = {}
         """Where descriptors stand in the list that a spinning thread tries."""
         self.peer: Peer
+        self.memory = Memory(machine, prices)
         self.signals = Signals(machine.queued_signals, self.tasks)
         self.start: Callable[..., Any]
         """Start a program as a new thread, and return that."""

@@ -29,6 +29,7 @@ class Thread(Task):
         """Signals that the thread sleeps for, in sigsuspend or sigwaitinfo."""
         self.pending = Pending()
         system.tasks.append(self)
+        system.memory.add("threads")
 
     def live(self, program: Wait) -> Wait:
         """Take the core, run the program to its end, give the core back."""
@@ -37,6 +38,7 @@ class Thread(Task):
         yield from program
         yield from self.pay()
         self.blocked = ALL_SIGNALS
+        self.system.memory.remove("threads")
         self.give_up_core()
 
     @property

@@ -18,6 +18,7 @@ from iosim.machine import Machine
 from iosim.models import Epoll, Model, Poll, Select, get
 from iosim.results import Run
 from iosim.sim import simulate
+from iosim.sim.memory import Memory
 from iosim.sim.readiness import WatchedSet
 from iosim.trace import Trace
 from iosim.workload import Workload
@@ -139,7 +140,7 @@ def serve_nobody(kernel: Kernel, listener: int) -> Call[None]:
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 30))))
 def test_highest_is_the_highest(steps: list[tuple[bool, int]]) -> None:
-    fds = WatchedSet()
+    fds = WatchedSet(Memory(Machine(), round_costs().prices()))
     for add, fd in steps:
         (fds.add if add else fds.discard)(fd)
         assert fds.highest == max((fd for fd in range(31) if fd in fds), default=-1)
