@@ -333,18 +333,20 @@ class ReadinessCalls(Thread):
         system.syscalls["epoll_wait"] += 1
         epoll: EpollInstance = system.files[epfd]
         while not (ready := epoll.harvest(max_events)):
-            if deadline is not None and deadline.passed:
-                break
             # Woken in vain, the thread owes for the wake-up before it can sleep again.
             if self.debt_ns:
                 yield from self.pay()
-                continue
-            if deadline is not None:
+            elif deadline is None:
+                epoll.waiting.append(self)
+                yield from self.sleep_for_data()
+            elif deadline.passed:
+                break
+            else:
                 deadline.set()
-            epoll.waiting.append(self)
-            yield from self.sleep_for_data()
-            if deadline is not None and self in epoll.waiting:
-                epoll.waiting.remove(self)
+                epoll.waiting.append(self)
+                yield from self.sleep_for_data()
+                if self in epoll.waiting:
+                    epoll.waiting.remove(self)
         if deadline is not None:
             deadline.over = True
         if epoll.waiting and epoll.ready:

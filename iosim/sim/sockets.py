@@ -366,14 +366,14 @@ class SocketCalls(Thread):
         connection = system.files[fd]
         complete, connection.received = divmod(connection.received + nbytes, system.request_bytes)
         noticed_ns, connection.noticed_ns = connection.noticed_ns, 0
-        records = system.records
+        copied_ns, records = connection.copied_ns, system.records
         for _ in range(complete):
             number = connection.reading
             connection.reading = system.following[number]
             # What came after the report was brought to notice by the read itself.
             reported = noticed_ns >= records.ready_ns[number]
-            records.noticed_ns[number] = noticed_ns if reported else connection.copied_ns
-            records.copied_ns[number] = connection.copied_ns
+            records.noticed_ns[number] = noticed_ns if reported else copied_ns
+            records.copied_ns[number] = copied_ns
         framing_ns = complete * system.prices.request_ns
         self.debt_ns += framing_ns
         self.user_ns += framing_ns

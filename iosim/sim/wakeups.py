@@ -19,10 +19,10 @@ class WakeUps:
     """Quantiles that are told apart."""
 
     def __init__(self, rows: Sequence[WakeUp], generator: np.random.Generator) -> None:
-        self._rows = rows
         self._idle_ns = [row.idle_ns for row in rows]
         middles = (np.arange(self._STEPS) + 0.5) / self._STEPS
         self._latency_ns = [_quantiles(row.latency_ns, middles) for row in rows]
+        self._cpu_ns = [(row.cpu_ns, row.cold_ns) for row in rows]
         self._generator = generator
         self._drawn: list[int] = []
 
@@ -31,18 +31,22 @@ class WakeUps:
         if not self._drawn:
             self._drawn = self._generator.integers(self._STEPS, size=self._BLOCK).tolist()
         step = self._drawn.pop()
-        above = bisect_left(self._idle_ns, idle_ns)
-        if above == 0 or above == len(self._rows):
+        idle_at_ns = self._idle_ns
+        above = bisect_left(idle_at_ns, idle_ns)
+        if above == 0 or above == len(idle_at_ns):
             above -= above > 0
-            row = self._rows[above]
-            return round(self._latency_ns[above][step]), round(row.cpu_ns), round(row.cold_ns)
-        first, second = self._rows[above - 1], self._rows[above]
-        share = (idle_ns - first.idle_ns) / (second.idle_ns - first.idle_ns)
+            cpu_ns, cold_ns = self._cpu_ns[above]
+            return round(self._latency_ns[above][step]), round(cpu_ns), round(cold_ns)
+        below = above - 1
+        first_ns = idle_at_ns[below]
+        share = (idle_ns - first_ns) / (idle_at_ns[above] - first_ns)
         rest = 1 - share
+        cpu_ns, cold_ns = self._cpu_ns[below]
+        cpu_above_ns, cold_above_ns = self._cpu_ns[above]
         return (
-            round(rest * self._latency_ns[above - 1][step] + share * self._latency_ns[above][step]),
-            round(rest * first.cpu_ns + share * second.cpu_ns),
-            round(rest * first.cold_ns + share * second.cold_ns),
+            round(rest * self._latency_ns[below][step] + share * self._latency_ns[above][step]),
+            round(rest * cpu_ns + share * cpu_above_ns),
+            round(rest * cold_ns + share * cold_above_ns),
         )
 
 
