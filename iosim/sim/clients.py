@@ -6,8 +6,6 @@ once, so a request may leave later than intended. Taking replies costs it nothin
 
 from __future__ import annotations
 
-from collections import deque
-
 from iosim.errors import CLOSED_EARLY, RunFailed
 from iosim.sim.engine import Alarm, Environment, call_in
 from iosim.sim.sockets import Connection, Listener, connect, deliver, hang_up
@@ -47,7 +45,7 @@ class Clients:
             for client in range(workload.connections)
         ]
         self._listener = listener
-        self._to_connect = deque(self._connections)
+        self._connected = 0
         listener.made_room = self._connect
         self._connect()
         system.peer = self
@@ -58,13 +56,15 @@ class Clients:
         A client that met a full one would have to try again after a second, and so would those
         behind it (TCP_TIMEOUT_INIT in the kernel's include/net/tcp.h); a load generator avoids it.
         """
-        while self._to_connect and not self._listener.full:
-            connect(self._system, self._listener, self._to_connect.popleft())
+        while self.unconnected and not self._listener.full:
+            connection = self._connections[self._connected]
+            self._connected += 1
+            connect(self._system, self._listener, connection)
 
     @property
     def unconnected(self) -> int:
         """Clients that have found no room in the backlog so far."""
-        return len(self._to_connect)
+        return len(self._connections) - self._connected
 
     @property
     def waiting(self) -> int:

@@ -29,6 +29,7 @@ MACHINES = [
     Machine(nic=Nic(link_bits_per_s="1Gbit/s", mtu_bytes=100), cores=2),
     Machine(receive_buffer_bytes=1_000),
     Machine(queued_signals=1),
+    Machine(backlog=1),
 ]
 
 
@@ -53,6 +54,9 @@ def scenarios(draw: st.DrawFn) -> tuple[str, Workload, Machine, int]:
     )
     # A completion that finds the signal queue full is lost: sigqueue(3) fails, and nobody is told.
     machines = [m for m in MACHINES if model != "aio" or m.queued_signals > 1]
+    if serial:
+        # Its clients wait on the backlog, which must hold them all.
+        machines = [m for m in machines if m.backlog > 1]
     return model, workload, draw(st.sampled_from(machines)), draw(st.integers(0, 2**32))
 
 
