@@ -309,3 +309,15 @@ def test_models_that_never_rest_survive_a_reset(model: str) -> None:
     assert system.files[second.fd] is second
     assert setup.connection not in system.files
     assert setup.client.buffered == CLIENT + 500
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_models_close_a_connection_that_was_reset(model: str) -> None:
+    setup = Setup()
+    setup.system.start(MODELS[model].program, setup.listener.fd)
+    connect(setup.system, setup.listener, setup.connection)
+    setup.at(1_000_000, lambda: reset(setup.system, setup.connection))
+    setup.env.run(until=900_000)
+    assert setup.connection in setup.system.files
+    setup.env.run(until=2_000_000)
+    assert setup.connection not in setup.system.files
