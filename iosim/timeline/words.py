@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import Any
 
-from iosim.kernel import EAGAIN, SIGIO, SIGRTMIN
+from iosim.kernel import SIGIO, SIGRTMIN
 from iosim.plots import PALETTE
 from iosim.timeline.story import Band, Kind
 from iosim.trace import TracedCall
@@ -60,8 +61,8 @@ def signal_name(number: int) -> str:
 def result_text(call: TracedCall) -> str:
     """What a call returns, as the program sees it."""
     result = call.result
-    if result == EAGAIN:
-        return "EAGAIN"
+    if isinstance(result, int) and result < 0:
+        return errno.errorcode[-result]
     if call.name in ("recv", "send", "aio_return"):
         return format_bytes(result) if result else "end of stream"
     if call.name in ("select", "poll", "epoll_wait"):

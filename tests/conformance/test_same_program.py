@@ -108,6 +108,27 @@ def test_a_program_of_the_users_own_runs_on_both_kernels(
     check(iosim.run_real(program, load), load)
 
 
+def one_request_each(kernel: iosim.Kernel, listener: int) -> Any:
+    """A connection carries one request and is closed by the server, as in HTTP/1.0."""
+    while True:
+        fd = yield from kernel.accept(listener)
+        yield from iosim.answer(kernel, fd, (yield from kernel.recv(fd)))
+        yield from kernel.close(fd)
+
+
+def test_a_server_may_close_a_connection_after_its_last_reply() -> None:
+    load = iosim.Workload(connections=5, requests=5, arrivals="closed")
+    assert len(iosim.simulate(one_request_each, load).records) == load.requests
+    assert len(iosim.run_real(one_request_each, load).records) == load.requests
+
+
+def test_a_server_that_closes_too_early_fails_the_run() -> None:
+    load = iosim.Workload(connections=1, requests=2, arrivals="closed")
+    for run in iosim.simulate, iosim.run_real:
+        with pytest.raises(iosim.RunFailed, match="closed a connection before its last reply"):
+            run(one_request_each, load)
+
+
 # --- the models, call for call ----------------------------------------------------------------
 
 SETTING_UP = ("accept", "epoll_ctl", "set_async", "spawn", "aio_init", "sigblock")

@@ -37,6 +37,7 @@ MACHINES = [
     Machine(queued_signals=1),
     Machine(cores=2, protected_slice_ns=0, interference=INTERFERENCE),
     Machine(time_slice_ns=50_000, protected_slice_ns=3_000, nic=Nic(), interference=INTERFERENCE),
+    Machine(backlog=1),
 ]
 
 
@@ -61,6 +62,9 @@ def scenarios(draw: st.DrawFn) -> tuple[str, Workload, Machine, int]:
     )
     # A completion that finds the signal queue full is lost: sigqueue(3) fails, and nobody is told.
     machines = [m for m in MACHINES if model != "aio" or m.queued_signals > 1]
+    if serial:
+        # Its clients wait on the backlog, which must hold them all.
+        machines = [m for m in machines if m.backlog > 1]
     return model, workload, draw(st.sampled_from(machines)), draw(st.integers(0, 2**32))
 
 

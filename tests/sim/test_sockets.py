@@ -154,6 +154,9 @@ def test_a_reset_ends_a_blocking_send() -> None:
     setup.run(("send", 150), ("send", 1), ("send", 1), ("recv",))
     assert [result for _, result in setup.seen] == [100, ECONNRESET, EPIPE, 0]
     assert setup.seen[0][0] == 6_000
+    # What was in the send buffer is discarded.
+    setup.read(CLIENT)
+    assert setup.client.buffered == 0
 
 
 def test_the_end_wakes_every_reader() -> None:
@@ -286,33 +289,7 @@ def test_a_slow_program_is_waited_for() -> None:
     assert len(run.records) == 6
 
 
-# --- programs that hang up ----------------------------------------------------------------------
-
-
-def hangs_up(kernel: Kernel, listener: int) -> Call[None]:
-    fd = yield from kernel.accept(listener)
-    yield from kernel.recv(fd)
-    yield from kernel.close(fd)
-    yield from kernel.nanosleep(10**12)
-
-
-def test_a_server_that_hangs_up_early_fails_the_run() -> None:
-    with pytest.raises(RunFailed, match="closed a connection before its last reply"):
-        simulate(hangs_up, Workload(connections=1, requests=1))
-
-
-def one_request_each(kernel: Kernel, listener: int) -> Call[None]:
-    """As HTTP/1.0 did it."""
-    while True:
-        fd = yield from kernel.accept(listener)
-        for request in kernel.requests(fd, (yield from kernel.recv(fd))):
-            yield from kernel.send(fd, request.reply_bytes)
-        yield from kernel.close(fd)
-
-
-def test_a_server_may_hang_up_after_the_last_reply() -> None:
-    load = Workload(connections=5, requests=5, arrivals="closed")
-    assert len(simulate(one_request_each, load).records) == 5
+# --- resets --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", ["nonblocking", "nonblocking-sleep"])
@@ -333,3 +310,15 @@ def test_models_that_never_rest_survive_a_reset(model: str) -> None:
     assert system.files[second.fd] is second
     assert setup.connection not in system.files
     assert setup.client.buffered == CLIENT + 500
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_models_close_a_connection_that_was_reset(model: str) -> None:
+    setup = Setup()
+    setup.system.start(MODELS[model].program, setup.listener.fd)
+    connect(setup.system, setup.listener, setup.connection)
+    setup.at(1_000_000, lambda: reset(setup.system, setup.connection))
+    setup.env.run(until=900_000)
+    assert setup.connection in setup.system.files
+    setup.env.run(until=2_000_000)
+    assert setup.connection not in setup.system.files
