@@ -255,6 +255,8 @@ class Task:
         self.booked_user_ns += core.account.book_run(
             now_ns, self.user_ns - self.booked_user_ns - left_ns, later_ns
         )
+        # The rest of the interrupt work holds up the other one.
+        self.held_up_ns = max(0, self.held_up_ns - later_ns)
         self._preempted_ns = now_ns
         self.disturbed = True
         self.alarm = Alarm(self.env)

@@ -142,7 +142,9 @@ class Scan:
         work_ns = self._broken_off_ns
         if work_ns is None and final is not None:
             work_ns = final * self._period_ns
-        if work_ns is not None:
+        if self.preempted:
+            self.alarm.ring_in(0)
+        elif work_ns is not None:
             self.alarm.ring_in(self._begin_ns + work_ns - self._thread.cpu.env.now_ns)
 
     def _move_alarm(self) -> None:

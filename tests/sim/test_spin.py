@@ -90,9 +90,9 @@ MACHINES = st.sampled_from(
             nic=Nic(latency_ns=99, napi_budget=1, rx_ring=9, retransmit_ns=9_000),
             time_slice_ns=1_000,
         ),
-        Machine(
-            nic=Nic(queues=4, napi_budget=2, retransmit_ns=50_000), cores=2, time_slice_ns=3_001
-        ),
+        # On one core: what ksoftirqd and the program do at the same nanosecond on two of them has
+        # no order of its own.
+        Machine(nic=Nic(queues=4, napi_budget=2, retransmit_ns=50_000), time_slice_ns=3_001),
         Machine(time_slice_ns=1_000),
         Machine(receive_buffer_bytes=1_000),
     ]
