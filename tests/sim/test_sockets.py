@@ -81,9 +81,10 @@ class Setup:
         self.seen: list[tuple[int, Any]] = []
         """Time and result of each call of a program that `run` ran."""
 
-        def start(program: Callable[..., Call[None]], *args: Any) -> None:
+        def start(program: Callable[..., Call[None]], *args: Any) -> SimKernel:
             thread = SimKernel(self.system, program.__name__)
             self.system.launch(thread, program(thread, *args))
+            return thread
 
         self.system.start = start
 
@@ -320,5 +321,5 @@ def test_models_close_a_connection_that_was_reset(model: str) -> None:
     setup.at(1_000_000, lambda: reset(setup.system, setup.connection))
     setup.env.run(until=900_000)
     assert setup.connection in setup.system.files
-    setup.env.run(until=2_000_000)
+    setup.env.run(until=10_000_000)  # beyond a time slice of the polling kernel thread
     assert setup.connection not in setup.system.files
