@@ -15,8 +15,6 @@ comes back from a call gets the lock with a chance of about 1/n each time that i
 
 from __future__ import annotations
 
-from typing import Any
-
 from iosim.sim.cpu import Work
 from iosim.sim.kernel import SimKernel
 from iosim.sim.thread import Thread
@@ -25,12 +23,7 @@ from iosim.sim.thread import Thread
 class GilThread(Thread):
     """A thread that runs user code under the lock. System calls come first in what it owes."""
 
-    __slots__ = ("paid_user_ns",)
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.paid_user_ns = 0
-        """The user time in the debts that have been paid."""
+    __slots__ = ()
 
     def pay(self) -> Work:
         system = self.system

@@ -18,7 +18,7 @@ Wait = Generator[simpy.Event, Any, None]
 class Thread(Task):
     """A task of the scheduler that runs a program and so can make calls."""
 
-    __slots__ = ("awaited", "blocked", "pending", "system")
+    __slots__ = ("awaited", "blocked", "paid_user_ns", "pending", "system")
 
     def __init__(self, system: System, name: str, helper: bool = False) -> None:
         super().__init__(system.cpu, name, helper)
@@ -28,6 +28,8 @@ class Thread(Task):
         self.awaited: Collection[int] = ()
         """Signals that the thread sleeps for, in sigsuspend or sigwaitinfo."""
         self.pending = Pending()
+        self.paid_user_ns = 0
+        """The user time in the debts that have been paid, under the interpreter lock."""
         system.tasks.append(self)
         system.memory.add("threads")
 

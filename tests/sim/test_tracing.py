@@ -133,13 +133,14 @@ def test_ring_copies_inside_io_uring_enter() -> None:
 
 
 @pytest.mark.parametrize("machine", [Machine(), Machine(cores=2), Machine(nic=Nic())], ids=str)
+@pytest.mark.parametrize("profile", ["native", "python"])
 @pytest.mark.parametrize("model", MODELS)
-def test_tracing_changes_nothing(model: str, machine: Machine) -> None:
+def test_tracing_changes_nothing(model: str, profile: str, machine: Machine) -> None:
     connections = 1 if model == "blocking-serial" else 8
     workload = Workload(connections=connections, requests=100, service_ns=3_000)
     trace = Trace()
-    plain = simulate(model, workload, profile="native", machine=machine)
-    watched = simulate(model, workload, profile="native", machine=machine, trace=trace)
+    plain = simulate(model, workload, profile=profile, machine=machine)
+    watched = simulate(model, workload, profile=profile, machine=machine, trace=trace)
     assert (plain.records == watched.records).all()
     assert plain.tasks == watched.tasks
     assert plain.elapsed_ns == watched.elapsed_ns
