@@ -14,7 +14,7 @@ from collections import deque
 from iosim.machine import Nic
 from iosim.sim.engine import call_in
 from iosim.sim.napi import Ksoftirqd, RxQueue
-from iosim.sim.sockets import Connection, deliver
+from iosim.sim.sockets import Connection, deliver, spread
 from iosim.sim.system import System
 
 _RETRANSMIT_MAX_NS = 120_000_000_000
@@ -152,14 +152,3 @@ class Card:
                 self._system.records.ready_ns[ordered.number] = self._env.now_ns
         if nbytes:
             deliver(self._system, stream.connection, nbytes)
-
-
-def spread(client: int) -> int:
-    """The hash that gives a connection its queue: the finalizer of MurmurHash3.
-
-    A card hashes addresses and ports (Toeplitz, see networking/scaling.rst of the kernel's
-    documentation). What matters of that is that it is fixed and spreads like chance, not evenly.
-    """
-    client = (client ^ client >> 16) * 0x85EBCA6B & 0xFFFFFFFF
-    client = (client ^ client >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
-    return client ^ client >> 16

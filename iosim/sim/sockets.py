@@ -132,7 +132,7 @@ class Listener(File):
         As reuseport_select_sock of Linux does: a hash, scaled down to the number of sockets.
         """
         group = self.group
-        return group[_hash(connection.client) * len(group) >> 32 if len(group) > 1 else 0]
+        return group[spread(connection.client) * len(group) >> 32 if len(group) > 1 else 0]
 
     @property
     def readable(self) -> bool:
@@ -268,11 +268,17 @@ def connect(system: System, listener: Listener, connection: Connection) -> None:
     system.became_readable(listener)
 
 
-def _hash(number: int) -> int:
-    """32 well-mixed bits: the finalizer of MurmurHash3 stands for a hash of the addresses."""
-    number = (number ^ number >> 16) * 0x85EBCA6B & 0xFFFFFFFF
-    number = (number ^ number >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
-    return number ^ number >> 16
+def spread(client: int) -> int:
+    """The hash that gives a connection its listener, and its receive queue: 32 bits, the finalizer
+    of MurmurHash3.
+
+    Linux and network cards hash addresses and ports (for a card Toeplitz, see
+    networking/scaling.rst of the kernel's documentation). What matters of that is that it is fixed
+    and spreads like chance, not evenly.
+    """
+    client = (client ^ client >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+    client = (client ^ client >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+    return client ^ client >> 16
 
 
 def accept_one(system: System, listener: Listener) -> Connection:
