@@ -156,28 +156,6 @@ def read(kernel: Any, fd: int) -> Call[None]:
 
 
 @scenario(
-    "recv(2): the call waits for a message to arrive; of several threads that wait on one socket "
-    "all are woken, who has come last before the others, and those that find it empty wait on.",
-    lambda client: client.connect(),
-    lambda client: client.send(0, 3),
-    lambda client: client.send(0, 4),
-    expect="""
-        accept(l0) = c0
-        1: recv(c0, 100) = 4
-        2: recv(c0, 100) = 3
-    """,
-)
-def the_last_of_several_readers_is_served_first(kernel: Any, listener: int) -> Call[None]:
-    fd = yield from kernel.accept(listener)
-    for _ in range(2):
-        yield from kernel.spawn(read, fd)
-        yield from kernel.rest()
-    for _ in range(2):
-        yield from kernel.step()
-        yield from kernel.rest()
-
-
-@scenario(
     "accept(2): the call waits until a connection is present; of several threads that wait for one "
     "only one is woken, in the order of their waiting.",
     lambda client: client.connect(),
