@@ -311,7 +311,7 @@ def test_compare_prints_a_table_with_every_model(iosim: Command) -> None:
 def test_calibrate(iosim: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """The measurement itself is replaced: here it is the command that counts."""
     measured = CostProfile.shipped("native").model_copy(update={"name": "this host"})
-    monkeypatch.setattr(cli, "quick", lambda progress: measured)
+    monkeypatch.setattr("iosim.cli.calibrate.quick", lambda progress: measured)
     said = iosim("calibrate", "--json", "--out", "mine.json").json()
     assert said["path"] == "mine.json"
     assert set(said["costs"]) == set(ABOUT)

@@ -1,0 +1,61 @@
+"""What commands print and write."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from iosim.errors import IosimError
+
+_WIDTH = 170
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def check_writable(path: Path | None) -> None:
+    """Fail before the work is done, not after it."""
+    if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
+        raise IosimError(
+            f"cannot write {path}: folder {path.parent} is missing or not writable; "
+            "choose a place you may write to"
+        )
+
+
+def print_json(data: Any) -> None:
+    """Print plain data for programs."""
+    print(json.dumps(data, indent=2))
+
+
+def console() -> Console:
+    """Where tables go: as wide as the terminal, or wide enough for every row."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=_WIDTH)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[float, str], None]]:
+    """A progress bar on standard error that redraws only when told of progress.
+
+    A bar that redraws by itself would take the processor from the runs it reports on.
+    """
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[next]}"),
+        console=Console(stderr=True),
+        auto_refresh=False,
+        transient=True,
+    ) as progress:
+        task = progress.add_task(what, total=1, next="")
+
+        def advance(share: float, following: str) -> None:
+            progress.update(task, completed=share, next=following, refresh=True)
+
+        yield advance

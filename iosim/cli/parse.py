@@ -1,0 +1,112 @@
+"""Turn the texts of options into models, workloads and machines."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from iosim import units
+from iosim.errors import IosimError
+from iosim.machine import Machine, Nic
+from iosim.models import Model, get
+from iosim.workload import Workload, explain
+
+
+def model(name: str, parameters: list[str] | None) -> Model:
+    """A model with its parameters set from NAME=VALUE texts, read like the default's type."""
+    model = get(name)
+    values: dict[str, Any] = {}
+    for key, value in _pairs("--param", parameters, "threads=20"):
+        default = getattr(model, key, None)
+        if key.endswith("_ns"):
+            values[key] = units.parse_time(value)
+        elif isinstance(default, int):
+            values[key] = units.parse_count(value)
+        else:
+            values[key] = value
+    return get(model, **values)
+
+
+def nic(link: str | None, parameters: list[str] | None) -> Nic | None:
+    """A card on a link of that speed, with parameters set; None if neither is given."""
+    if link is None and not parameters:
+        return None
+    values = {} if link is None else {"link_bits_per_s": link}
+    for key, value in _pairs("--nic-param", parameters, "coalesce_ns=20us"):
+        if key not in Nic.model_fields:
+            raise IosimError(
+                f"a network card has no parameter {key!r}: its parameters are "
+                f"{', '.join(Nic.model_fields)}"
+            )
+        if key in values:
+            raise IosimError(
+                f"--nic-param {key}={value}: {key} is already {values[key]}; say which"
+            )
+        values[key] = value
+    return Nic.of(**values)
+
+
+def _pairs(option: str, texts: list[str] | None, example: str) -> Iterator[tuple[str, str]]:
+    """Names and values from NAME=VALUE texts."""
+    for text in texts or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise IosimError(f"{option} {text!r}: write it as NAME=VALUE, for example {example}")
+        yield key, value
+
+
+def workload(
+    connections: str,
+    connect_gap: str,
+    active: str | None,
+    rate: str,
+    arrivals: str,
+    think: str,
+    request: str,
+    reply: str,
+    service: str,
+    requests: str,
+) -> Workload:
+    return Workload.of(
+        connections=connections,
+        connect_gap_ns=connect_gap,
+        active=active,
+        rate_per_s=rate,
+        arrivals=arrivals,
+        think_ns=think,
+        request_bytes=request,
+        reply_bytes=reply,
+        service_ns=service,
+        requests=requests,
+    )
+
+
+def machine(machine: Machine, settings: list[str]) -> Machine:
+    """The machine with its fields, or those of its `nic`, set from FIELD=VALUE texts."""
+    values: dict[str, Any] = machine.model_dump()
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise IosimError(
+                f"--machine {text!r}: write it as FIELD=VALUE, for example memory_bytes=64GiB"
+            )
+        part, dot, field = name.rpartition(".")
+        known = [*Machine.model_fields, *(f"nic.{field}" for field in Nic.model_fields)]
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise IosimError(
+                f"a machine has no field {name!r}"
+                + (f", did you mean {near[0]}?" if near else ":")
+                + f" Its fields are {', '.join(known)}"
+            )
+        if dot:
+            values[part] = (values[part] or {}) | {field: value}
+        else:
+            values[field] = value
+    try:
+        return Machine(**values)
+    except ValidationError as error:
+        raise IosimError(f"--machine: {explain(error)}") from None

@@ -1,0 +1,177 @@
+"""`iosim simulate` and `iosim real`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from iosim import units
+from iosim.calibrate import cache
+from iosim.cli import parse
+from iosim.cli.options import (
+    Active,
+    Arrivals,
+    AsJson,
+    ConnectGap,
+    Connections,
+    Name,
+    Out,
+    Parameters,
+    ProfileName,
+    Rate,
+    Reply,
+    Request,
+    Requests,
+    Seed,
+    Service,
+    Think,
+)
+from iosim.cli.output import check_writable, console, print_json
+from iosim.errors import IosimError
+from iosim.host import run_real
+from iosim.machine import Machine
+from iosim.results import Run
+from iosim.sim import simulate
+from iosim.trace import Trace
+
+
+def simulate_command(
+    model: Name,
+    param: Parameters = None,
+    connections: Connections = "64",
+    connect_gap: ConnectGap = "0",
+    active: Active = None,
+    rate: Rate = "10k/s",
+    arrivals: Arrivals = "poisson",
+    think: Think = "0",
+    request: Request = "64",
+    reply: Reply = "64",
+    service: Service = "0",
+    requests: Requests = "20k",
+    seed: Seed = 1,
+    profile: ProfileName = None,
+    cores: Annotated[int, typer.Option(help="Cores of the server.", min=1)] = 1,
+    nic: Annotated[
+        str | None, typer.Option(help="Clients behind a link of this speed: `10Gbit/s`; loopback.")
+    ] = None,
+    nic_param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--nic-param",
+            metavar="NAME=VALUE",
+            help="Set a parameter of the network card: `coalesce_ns=20us`, `rx_ring=256`.",
+        ),
+    ] = None,
+    machine: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=VALUE", help="Set a field: `memory_bytes=64GiB`, `nic.mtu_bytes=9000`."
+        ),
+    ] = None,
+    oversubscribe: Annotated[
+        bool, typer.Option("--oversubscribe", help="Go on where memory would run out.")
+    ] = False,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write a trace for Perfetto (.json or .json.gz).")
+    ] = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a model on the simulated kernel.
+
+    Example: `iosim simulate epoll --connections 100k --active 1% --rate 50k/s --requests 200k`
+    """
+    workload = parse.workload(
+        connections, connect_gap, active, rate, arrivals, think, request, reply, service, requests
+    )
+    card = parse.nic(nic, nic_param)
+    costs = cache.profile_for(profile)
+    check_writable(out)
+    check_writable(trace)
+    recorded = None if trace is None else Trace()
+    run = simulate(
+        parse.model(model, param),
+        workload,
+        profile=costs,
+        machine=parse.machine(Machine(cores=cores, nic=card), machine or []),
+        seed=seed,
+        trace=recorded,
+        oversubscribe=oversubscribe,
+    )
+    if recorded is not None and trace is not None:
+        recorded.save(trace)
+    _finish(run, out, as_json, costs.name)
+
+
+def real_command(
+    model: Name,
+    param: Parameters = None,
+    connections: Connections = "64",
+    connect_gap: ConnectGap = "0",
+    active: Active = None,
+    rate: Rate = "10k/s",
+    arrivals: Arrivals = "poisson",
+    think: Think = "0",
+    request: Request = "64",
+    reply: Reply = "64",
+    service: Service = "0",
+    requests: Requests = "20k",
+    seed: Seed = 1,
+    port: Annotated[int, typer.Option(help="Port of the server; 0 is a free one.")] = 0,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a model on real sockets of this host: a server process and a load process on loopback.
+
+    Example: `iosim real epoll --connections 1000 --rate 10k/s`
+    """
+    workload = parse.workload(
+        connections, connect_gap, active, rate, arrivals, think, request, reply, service, requests
+    )
+    if not 0 <= port <= 65535:
+        raise IosimError(f"port {port}: a port lies between 0 and 65535; 0 picks a free one")
+    check_writable(out)
+    run = run_real(parse.model(model, param), workload, seed=seed, port=port)
+    _finish(run, out, as_json, None)
+
+
+def _finish(run: Run, out: Path | None, as_json: bool, profile: str | None) -> None:
+    if out is not None:
+        run.save(out)
+    summary = run.summary()
+    if as_json:
+        print_json(summary | ({"profile": profile} if profile else {}))
+        return
+    table = Table(title=f"{run.model}, {run.kernel}", show_header=False)
+    latency, blocked = summary["latency_ns"], summary["blocked_ns"]
+    rows = [
+        ("requests", units.format_count(summary["requests"])),
+        ("throughput", units.format_rate(summary["throughput_per_s"])),
+        *((f"latency {name}", units.format_time(value)) for name, value in latency.items()),
+        ("CPU per request", units.format_time(summary["cpu_ns_per_request"])),
+        ("utilisation", f"{summary['utilisation']:.1%}"),
+        ("system calls per request", f"{summary['syscalls_per_request']:.2f}"),
+        ("empty polls", units.format_count(summary["empty_polls"])),
+        ("context switches", units.format_count(summary["context_switches"])),
+        ("blocked per request: waiting for data", units.format_time(blocked["wait_for_data"])),
+        ("blocked per request: copying", units.format_time(blocked["copy_data"])),
+        ("late sends, p99", units.format_time(summary["lateness_ns"]["p99"])),
+        ("wall time", f"{summary['wall_s']:.2f} s"),
+    ]
+    if run.provenance.get("machine", {}).get("nic"):
+        rows.append(("packets dropped by the card", units.format_count(summary["drops"])))
+    if "events_per_request" in summary:
+        rows.append(("SimPy events per request", f"{summary['events_per_request']:.2f}"))
+    if "memory_bytes" in summary:
+        taken = ((kind.replace("_", " "), size) for kind, size in summary["memory_bytes"].items())
+        rows += [(f"memory: {kind}", units.format_bytes(size)) for kind, size in taken if size]
+    if profile is not None:
+        rows.append(("cost profile", profile))
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+    if out is not None:
+        print(f"run: {out}")
