@@ -33,6 +33,7 @@ class Prices:
     """
 
     user_ns: int = _price("what the language running the program adds to each call", call=False)
+    syscall_ns: int = _price("a system call that does nothing (getppid)")
     accept_ns: int = _price("accept4 of a waiting connection")
     close_ns: int = _price("close of a connection whose peer hung up")
     recv_ns: int = _price("recv of data that is there, without the copy")
@@ -53,6 +54,7 @@ class Prices:
     epoll_event_ns: int = _price("epoll_wait: one event reported", call=False)
     epoll_ctl_ns: int = _price("epoll_ctl")
     fcntl_ns: int = _price("fcntl that sets a flag, an owner or a signal")
+    sigprocmask_ns: int = _price("pthread_sigmask, without handlers that it lets run")
     sigsuspend_ns: int = _price("sigsuspend with the handler it lets run")
     signal_handler_ns: int = _price(
         "signal handler that interrupts: delivery, an empty handler and sigreturn", call=False

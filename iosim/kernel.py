@@ -178,6 +178,29 @@ class Kernel(ABC):
     def compute(self, ns: int) -> Call[None]:
         """Use the processor for `ns` nanoseconds in user mode."""
 
+    # --- clocks and calls that do nothing ------------------------------------------------------
+
+    @abstractmethod
+    def monotonic_ns(self) -> int:
+        """CLOCK_MONOTONIC of clock_gettime(2). Not a system call (vdso(7))."""
+
+    @abstractmethod
+    def thread_time_ns(self) -> int:
+        """CLOCK_THREAD_CPUTIME_ID of clock_gettime(2): processor time of this thread."""
+
+    @abstractmethod
+    def process_time_ns(self) -> int:
+        """CLOCK_PROCESS_CPUTIME_ID of clock_gettime(2): processor time of all threads of the
+        program, those included that the C library or a ring has started for it."""
+
+    @abstractmethod
+    def nothing(self) -> Call[None]:
+        """A call that does not enter the kernel: what the program's language adds to each call."""
+
+    @abstractmethod
+    def getppid(self) -> Call[None]:
+        """getppid(2): as short as a system call can be."""
+
     # --- threads -------------------------------------------------------------------------------
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from iosim.host.aio import AioCalls
+from iosim.host.clocks import ClockCalls
 from iosim.host.readiness import ReadinessCalls
 from iosim.host.rings import RingCalls
 from iosim.host.signals import SignalCalls
@@ -12,7 +13,14 @@ from iosim.kernel import Kernel
 
 
 class HostKernel(
-    SocketCalls, ReadinessCalls, SignalCalls, AioCalls, RingCalls, ThreadCalls, Kernel
+    SocketCalls,
+    ReadinessCalls,
+    SignalCalls,
+    AioCalls,
+    RingCalls,
+    ThreadCalls,
+    ClockCalls,
+    Kernel,
 ):
     """`iosim.kernel.Kernel` on real system calls, as one thread sees it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from iosim.sim.aio import AioCalls
+from iosim.sim.clocks import ClockCalls
 from iosim.sim.readiness import ReadinessCalls
 from iosim.sim.rings import RingCalls
 from iosim.sim.signals import SignalCalls
@@ -12,7 +13,14 @@ from iosim.sim.threads import ThreadCalls
 
 
 class SimKernel(
-    SocketCalls, ReadinessCalls, SignalCalls, AioCalls, RingCalls, ThreadCalls, SpinCalls
+    SocketCalls,
+    ReadinessCalls,
+    SignalCalls,
+    AioCalls,
+    RingCalls,
+    ThreadCalls,
+    ClockCalls,
+    SpinCalls,
 ):
     """`iosim.kernel.Kernel` on simulated time, as one thread sees it."""
 

@@ -40,12 +40,13 @@ class SignalCalls(Thread):
         self.system.syscalls["rt_sigprocmask"] += 1
         self.blocked = self.blocked.union(signals)
         self.system.signals.expect(signals)
+        self.debt_ns += self.system.prices.sigprocmask_ns
 
     def sigunblock(self, signals: Iterable[int]) -> Call[None]:
         yield from self.pay()
         self.system.syscalls["rt_sigprocmask"] += 1
         self.blocked = self.blocked.difference(signals)
-        self.debt_ns += self.run_handlers()
+        self.debt_ns += self.system.prices.sigprocmask_ns + self.run_handlers()
 
     def set_async(self, fd: int, signal: int) -> Call[None]:
         if self.debt_ns:

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 import simpy
 
 from iosim.costs import CostProfile
 from iosim.errors import STARVED, RunFailed
-from iosim.kernel import Call, Program
+from iosim.kernel import Program
 from iosim.machine import Machine
 from iosim.models import Model, get, resolve
 from iosim.provenance import provenance
 from iosim.results import CoreTimes, Run, TaskTimes
+from iosim.sim.boot import boot
 from iosim.sim.clients import Clients
-from iosim.sim.cpu import Core, Cpu, State, Task
+from iosim.sim.cpu import State
 from iosim.sim.engine import Environment
-from iosim.sim.gil import under_gil
 from iosim.sim.interference import interfere
-from iosim.sim.kernel import SimKernel
-from iosim.sim.pending import Gil
 from iosim.sim.sockets import Listener
 from iosim.sim.system import System
-from iosim.sim.tracing import TracedKernel, TracedSystem
-from iosim.sim.wakeups import WakeUps
 from iosim.trace import Trace
 from iosim.workload import Workload, stream
 
@@ -64,38 +60,16 @@ def simulate(
         profile = CostProfile.shipped(profile)
     model = get(model) if isinstance(model, str) else model
     name, program = resolve(model)
-    env = Environment()
-    prices = profile.prices()
-    wakeups = WakeUps(profile.wakeup, stream(seed, "wakeups"))
-    cpu = Cpu(env, machine, prices, wakeups)
     schedule = workload.schedule(seed)
-    parts = (env, cpu, prices, machine, workload, schedule)
-    system, kernel = System(*parts), SimKernel
-    if trace is not None:
-        system, kernel = TracedSystem(*parts, trace), TracedKernel
+    system = boot(profile, machine, workload, schedule, seed, trace=trace)
     if oversubscribe:
         system.memory.limit_bytes = None
-    if profile.gil:
-        kernel = under_gil(kernel)
-        system.gil = Gil(stream(seed, "gil"))
-
-    def start(program: Program, *args: Any) -> SimKernel:
-        thread = kernel(system, f"{program.__name__} {len(system.tasks)}")
-        system.launch(thread, program(thread, *args))
-        return thread
-
-    def kernel_thread(name: str, core: Core, work: Callable[[Task], Call[None]]) -> Task:
-        thread = kernel(system, name, helper=True)
-        thread.core, thread.pinned = core, True
-        system.launch(thread, work(thread))
-        return thread
-
-    system.start, system.kernel_thread = start, kernel_thread
+    env, cpu = system.env, system.cpu
     listener = system.open(Listener(machine.backlog))
     clients = Clients(system, schedule, listener)
     if machine.interference is not None:
         interfere(cpu, machine.interference, stream(seed, "interference"))
-    start(program, listener.fd)
+    system.start(program, listener.fd)
     collecting = gc.isenabled()
     # A million long-lived objects would be traversed again and again, to free nothing.
     gc.disable()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import simpy
 from conformance.scenario import (
     REPLY_BYTES,
@@ -21,13 +18,13 @@ from round_costs import round_costs
 
 from iosim.kernel import ECONNRESET, EPIPE, Call
 from iosim.machine import Machine
-from iosim.sim.cpu import Cpu, State, Task
-from iosim.sim.engine import Environment, call_in
+from iosim.sim.boot import boot
+from iosim.sim.cpu import State, Task
+from iosim.sim.engine import call_in
 from iosim.sim.kernel import SimKernel
 from iosim.sim.sockets import Connection, Listener, connect, deliver, drain, hang_up, reset
 from iosim.sim.system import System
-from iosim.sim.wakeups import WakeUps
-from iosim.workload import Workload, stream
+from iosim.workload import Workload
 
 
 class End:
@@ -153,30 +150,21 @@ class Simulated(Transcript):
         super().__init__()
         machine = Machine(**scenario.limits)
         workload = Workload(request_bytes=REQUEST_BYTES, reply_bytes=REPLY_BYTES)
-        self._env = Environment()
-        prices = round_costs().prices()
-        wakeups = WakeUps(round_costs().wakeup, stream(1, "wakeups"))
-        cpu = Cpu(self._env, machine, prices, wakeups)
-        system = System(self._env, cpu, prices, machine, workload, workload.schedule(1))
+        system = boot(round_costs(), machine, workload, workload.schedule(1), 1, kernel=kernel)
         self._system = system
+        self._env = system.env
         listener = system.open(Listener(machine.backlog))
         self._clients = TellingClient(Clients(system, listener), self)
         self._steps = iter(scenario.steps)
         self._paused: list[Task] = []
-
-        def start(program: Callable[..., Call[None]], *args: Any) -> SimKernel:
-            thread = kernel(system, f"{len(system.tasks)}")
-            system.launch(thread, program(thread, *args))
-            return thread
 
         def main(kernel: SimKernel) -> Call[None]:
             names = Names(listener.fd)
             yield from scenario.program(Recorder(kernel, self, names), listener.fd)
             self._over = True
 
-        system.start = start
         self._over = False
-        start(main)
+        system.start(main)
 
     def pause(self, thread: Task) -> Call[None]:
         yield from thread.pay()

@@ -31,7 +31,7 @@ class Reference(SimKernel):
 def run_both(model: Model, workload: Workload, machine: Machine, seed: int) -> tuple[Run, Run]:
     """The run with the short cut, and the one without."""
     fast = simulate(model, workload, profile=NATIVE, machine=machine, seed=seed)
-    with mock.patch.object(sys.modules["iosim.sim.simulate"], "SimKernel", Reference):
+    with mock.patch.object(sys.modules["iosim.sim.boot"], "SimKernel", Reference):
         slow = simulate(model, workload, profile=NATIVE, machine=machine, seed=seed)
     return fast, slow
 
@@ -119,7 +119,7 @@ def test_short_cut_is_taken() -> None:
             return super().recv(fd, nbytes)
 
     workload = Workload(connections=8, rate_per_s=1_000, requests=20)
-    with mock.patch.object(sys.modules["iosim.sim.simulate"], "SimKernel", Counting):
+    with mock.patch.object(sys.modules["iosim.sim.boot"], "SimKernel", Counting):
         run = simulate("nonblocking", workload, profile=NATIVE)
     assert run.syscalls["recv"] > 10_000
     assert made < 100

@@ -1,0 +1,38 @@
+"""The clocks of the simulated machine, and calls that do nothing."""
+
+from __future__ import annotations
+
+from iosim.kernel import Call
+from iosim.sim.cpu import State
+from iosim.sim.thread import Thread
+
+
+class ClockCalls(Thread):
+    """Clocks, and calls to be timed for what they cost by themselves."""
+
+    __slots__ = ()
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+    def thread_time_ns(self) -> int:
+        return _processor_ns(self)
+
+    def process_time_ns(self) -> int:
+        return sum(map(_processor_ns, self.system.tasks))
+
+    def nothing(self) -> Call[None]:
+        self.debt_ns += self.system.prices.user_ns
+        return
+        yield
+
+    def getppid(self) -> Call[None]:
+        self.system.syscalls["getppid"] += 1
+        self.debt_ns += self.system.prices.syscall_ns
+        return
+        yield
+
+
+def _processor_ns(thread: Thread) -> int:
+    """What a thread has run up to its own time."""
+    return thread.spent_ns()[State.RUNNING] + thread.debt_ns
