@@ -260,7 +260,8 @@ class Kernel(ABC):
         """epoll_ctl(2); `events` are flags of those above.
 
         Raises OSError: EEXIST or ENOENT when `fd` is on the interest list already or is not on it,
-        EBADF for a descriptor that is not open, EINVAL for what the manual rules out.
+        EBADF for a descriptor that is not open, EINVAL for what the manual rules out, ELOOP when
+        instances would watch one another in a circle or more than five deep.
         """
 
     @abstractmethod

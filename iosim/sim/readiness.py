@@ -20,8 +20,11 @@ from iosim.kernel import (
     FdSet,
 )
 from iosim.sim.memory import Memory
-from iosim.sim.system import File, error
+from iosim.sim.system import File, System, error
 from iosim.sim.thread import Deadline, Thread
+
+EPOLL_LEVELS = 5
+"""How many instances may watch one another: EP_MAX_NESTS of Linux, which counts the steps, is 4."""
 
 MICROSECOND_NS = 1_000
 MILLISECOND_NS = 1_000_000
@@ -69,6 +72,20 @@ class Sleeper:
         self._thread = thread
         self._watched = watched
 
+    def join(self) -> None:
+        """Be told of news."""
+        system = self._thread.system
+        system.pollers.append(self)
+        for epoll in system.epolls:
+            if epoll.fd in self._watched:
+                epoll.watchers = (self, *epoll.watchers)
+
+    def leave(self) -> None:
+        system = self._thread.system
+        system.pollers.remove(self)
+        for epoll in system.epolls:
+            epoll.watchers = tuple(w for w in epoll.watchers if w is not self)
+
     def notify(self, file: File) -> bool:
         if file.fd not in self._watched:
             return False
@@ -85,14 +102,13 @@ class Watch:
         self.file = file
         self.exclusive = bool(events & EPOLLEXCLUSIVE)
         self.listed = False
-        self.arm(events)
 
     def arm(self, events: int) -> None:
         """Take these events; what is there already is news (epoll_ctl(2), ADD and MOD)."""
         self.edge = bool(events & EPOLLET)
         self.oneshot = bool(events & EPOLLONESHOT)
         self.armed = True
-        if self.file.readable:
+        if not self.listed and self.file.readable:
             self.notify(self.file)
 
     def notify(self, file: File) -> bool:
@@ -102,7 +118,11 @@ class Watch:
         if not self.listed:
             self.listed = True
             epoll.ready.append(self)
-        return bool(epoll.waiting) and epoll.wake_one()
+        woke = bool(epoll.waiting) and epoll.wake_one()
+        # Also what is on the list already is news to those that watch the instance.
+        for watcher in epoll.watchers:
+            woke = watcher.notify(epoll) or woke
+        return woke
 
     def drop(self) -> None:
         """Leave the ready list."""
@@ -121,12 +141,13 @@ class ExclusiveWatches:
         self.watches: list[Watch] = []
 
     def notify(self, file: File) -> bool:
+        woke = False
         for watch in self.watches:
             waited_for = bool(watch.epoll.waiting)
-            woke = watch.notify(file)
+            woke = watch.notify(file) or woke
             if waited_for:
-                return woke
-        return False
+                break
+        return woke
 
 
 def watches_of(file: File) -> Iterator[Watch]:
@@ -166,7 +187,10 @@ def detach(watch: Watch) -> None:
 
 
 class EpollInstance(File):
-    """An epoll instance: the ready list and who waits for it."""
+    """An epoll instance: the ready list and who waits for it.
+
+    It is a descriptor that can be watched itself, and is readable when it has something to report.
+    """
 
     __slots__ = ("ready", "waiting")
 
@@ -177,7 +201,11 @@ class EpollInstance(File):
 
     @property
     def readable(self) -> bool:
-        return bool(self.ready)
+        # What is found unreadable on the way leaves the list (__ep_eventpoll_poll of Linux).
+        ready = self.ready
+        while ready and not ready[0].file.readable:
+            ready.popleft().listed = False
+        return bool(ready)
 
     def wake_one(self) -> bool:
         """Threads in epoll_wait are woken one at a time, the last to come first.
@@ -208,6 +236,23 @@ class EpollInstance(File):
                     watch.listed = True
                     ready.append(watch)
         return found
+
+
+def too_deep(epoll: EpollInstance, levels: int = EPOLL_LEVELS) -> bool:
+    """Whether more instances than `levels` watch one another, this one being the innermost.
+
+    A circle has no end, so that it is too deep as well.
+    """
+    return not levels or any(too_deep(watch.epoll, levels - 1) for watch in watches_of(epoll))
+
+
+def shut(system: System, epoll: EpollInstance) -> None:
+    """An instance is closed: its interest list is no more."""
+    system.epolls.remove(epoll)
+    for file in filter(None, system.files):
+        for watch in [watch for watch in watches_of(file) if watch.epoll is epoll]:
+            detach(watch)
+            system.memory.remove("epoll_items")
 
 
 class ReadinessCalls(Thread):
@@ -254,25 +299,31 @@ class ReadinessCalls(Thread):
     ) -> Call[list[int]]:
         """Scan; with nothing found join every wait queue, sleep, and scan again."""
         system = self.system
-        while not (ready := [fd for fd in system.readable if fd in fds]):
+        while not (ready := self._readable(fds)):
             if deadline is not None and deadline.passed:
                 break
             self.debt_ns += scan_ns + round(len(fds) * system.prices.scan_sleep_fd_ns)
             yield from self.pay()
-            if any(fd in fds for fd in system.readable):
+            if self._readable(fds):
                 continue
             if deadline is not None:
                 deadline.set()
             sleeper = Sleeper(self, fds)
-            system.pollers.append(sleeper)
+            sleeper.join()
             yield from self.sleep_for_data()
-            system.pollers.remove(sleeper)
+            sleeper.leave()
         if deadline is not None:
             deadline.over = True
         self.debt_ns += base_ns + scan_ns
         ready.sort(key=order)
         self.noticed(ready)
         return ready
+
+    def _readable(self, fds: WatchedSet) -> list[int]:
+        """Those that have something to read."""
+        system = self.system
+        instances = [epoll.fd for epoll in system.epolls if epoll.fd in fds and epoll.readable]
+        return [fd for fd in system.readable if fd in fds] + instances
 
     def noticed(self, ready: list[int]) -> None:
         """Note when the program learned that these are readable."""
@@ -284,7 +335,9 @@ class ReadinessCalls(Thread):
     def epoll_create(self) -> Call[int]:
         yield from self.pay()
         self.system.syscalls["epoll_create1"] += 1
-        return self.system.open(EpollInstance()).fd
+        epoll = self.system.open(EpollInstance())
+        self.system.epolls.append(epoll)
+        return epoll.fd
 
     def epoll_ctl(self, epfd: int, op: int, fd: int, events: int = EPOLLIN) -> Call[None]:
         if self.debt_ns:
@@ -293,6 +346,8 @@ class ReadinessCalls(Thread):
         system.syscalls["epoll_ctl"] += 1
         self.debt_ns += system.prices.epoll_ctl_ns
         file, epoll = system.file(fd), self._epoll(epfd)
+        if file is epoll:
+            raise error(errno.EINVAL)
         exclusive = events & EPOLLEXCLUSIVE and op != EPOLL_CTL_DEL
         if exclusive and (
             op == EPOLL_CTL_MOD or events & EPOLLONESHOT or isinstance(file, EpollInstance)
@@ -304,7 +359,12 @@ class ReadinessCalls(Thread):
         if op == EPOLL_CTL_ADD:
             if watch is not None:
                 raise error(errno.EEXIST)
-            attach(Watch(epoll, file, events))
+            watch = Watch(epoll, file, events)
+            attach(watch)
+            if isinstance(file, EpollInstance) and any(map(too_deep, system.epolls)):
+                detach(watch)
+                raise error(errno.ELOOP)
+            watch.arm(events)
             system.memory.add("epoll_items")
         elif watch is None:
             raise error(errno.ENOENT)

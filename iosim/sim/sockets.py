@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Self
 
 from iosim.kernel import EAGAIN, ECONNRESET, EPIPE, READ_BYTES, Call, Request
-from iosim.sim.readiness import watches_of
+from iosim.sim.readiness import EpollInstance, shut, watches_of
 from iosim.sim.signals import Owner
 from iosim.sim.system import File, System, Watcher
 from iosim.sim.thread import Thread
@@ -474,6 +474,8 @@ class SocketCalls(Thread):
             for connection in file.backlog:
                 system.peer.reset(connection)
             file.backlog.clear()
+        elif isinstance(file, EpollInstance):
+            shut(system, file)
         # Closing takes it off every interest list: epoll(7), questions and answers.
         for watch in watches_of(file):
             watch.drop()

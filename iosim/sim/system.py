@@ -131,9 +131,11 @@ class System:
         self.files: list[Any] = [None, None, None]
         """By descriptor; None is closed. 0 to 2 are the standard streams."""
         self.readable: dict[int, File] = {}
-        """The descriptors that have something to read, in the order in which they got it."""
+        """The sockets that have something to read, in the order in which they got it."""
         self.pollers: list[Watcher] = []
-        """Threads that wait in select, poll or a spin: told of every descriptor."""
+        """Threads that wait in select, poll or a spin: told of every socket."""
+        self.epolls: list[Any] = []
+        """The epoll instances that are open."""
         self.tasks: list[Any] = []
         self.syscalls: Counter[str] = Counter()
         self.empty_polls = 0

@@ -85,6 +85,15 @@ def buffers_never_run_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rings.RingCalls, "io_uring_register_buffers", generous)
 
 
+def an_instance_goes_by_its_ready_list(patch: pytest.MonkeyPatch) -> None:
+    listed = property(lambda self: bool(self.ready))
+    patch.setattr(readiness.EpollInstance, "readable", listed)
+
+
+def instances_nest_six_deep(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(readiness.too_deep, "__defaults__", (6,))
+
+
 MUTATIONS: dict[str, tuple[Mutate, str]] = {
     "ET reports again": (ignoring(EPOLLET), "edge_triggered_is_silent_with_data_left"),
     "ONESHOT stays armed": (ignoring(EPOLLONESHOT), "one_shot_is_silent_until_rearmed"),
@@ -104,6 +113,11 @@ MUTATIONS: dict[str, tuple[Mutate, str]] = {
         threads_wait_in_accept_last_come_first,
         "threads_in_accept_are_served_in_turn",
     ),
+    "an instance goes by its ready list": (
+        an_instance_goes_by_its_ready_list,
+        "an_instance_is_readable_with_events",
+    ),
+    "instances nest six deep": (instances_nest_six_deep, "nesting_has_limits"),
     "buffers never run out": (buffers_never_run_out, "multishot_recv_ends_without_buffers"),
 }
 

@@ -6,7 +6,9 @@ import pytest
 from round_costs import free_costs
 
 from iosim.errors import IosimError
+from iosim.kernel import EPOLL_CTL_ADD, Call, Kernel
 from iosim.machine import Machine
+from iosim.models.blocking import serve
 from iosim.results import Run
 from iosim.sim import simulate
 from iosim.workload import Workload
@@ -56,3 +58,26 @@ def test_a_refusal_names_what_there_is_and_what_takes_it() -> None:
     said = r"has, 3000 B: already 5 sockets take 500 B, 3 threads take 3000 B; use fewer"
     with pytest.raises(IosimError, match=said):
         run("blocking", 3_000)
+
+
+def test_a_closed_epoll_instance_gives_its_items_back() -> None:
+    def program(kernel: Kernel, listener: int) -> Call[None]:
+        for _ in range(3):
+            inner = yield from kernel.epoll_create()
+            outer = yield from kernel.epoll_create()
+            yield from kernel.epoll_ctl(inner, EPOLL_CTL_ADD, listener)
+            yield from kernel.epoll_ctl(outer, EPOLL_CTL_ADD, inner)
+            yield from kernel.epoll_ctl(outer, EPOLL_CTL_ADD, listener)
+            # The first takes two items with it, the second the one that is left.
+            yield from kernel.close(inner)
+            yield from kernel.close(outer)
+        yield from serve(kernel, (yield from kernel.accept(listener)))
+
+    memory = simulate(program, Workload(connections=1, requests=1), profile=COSTS).memory_bytes
+    assert memory == {
+        "threads": 1_000,
+        "sockets": 100,
+        "epoll_items": 30,
+        "poll_entries": 0,
+        "total": 1_130,
+    }

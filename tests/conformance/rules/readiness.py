@@ -718,6 +718,374 @@ def threads_in_accept_take_turns(kernel: Any, listener: int) -> Call[None]:
         yield from kernel.rest()
 
 
+# --- instances that watch one another ------------------------------------------------------------
+
+
+@scenario(
+    'epoll(7), questions and answers: "Is the epoll file descriptor itself poll/epoll/selectable? '
+    "Yes. If an epoll file descriptor has events waiting, then it will indicate as being "
+    'readable."',
+    lambda client: client.connect(),
+    lambda client: client.send(0, 1),
+    lambda client: client.send(0, 1),
+    lambda client: client.send(0, 1),
+    expect="""
+        accept(l0) = c0
+        epoll_create() = e0
+        epoll_ctl(e0, ADD, c0, IN)
+        epoll_create() = e1
+        epoll_ctl(e1, ADD, e0, IN)
+        select(..., 0) = []
+        select(...) = [e0]
+        select(..., 0) = [e0]
+        recv(c0, 100) = 1
+        poll(..., 0) = []
+        poll(...) = [e0]
+        poll(..., 0) = [e0]
+        recv(c0, 100) = 1
+        epoll_wait(e1, 8, 0) = []
+        epoll_wait(e1, 8) = [e0]
+        epoll_wait(e1, 8, 0) = [e0]
+        epoll_wait(e0, 8, 0) = [c0]
+        recv(c0, 100) = 1
+        epoll_wait(e1, 8, 0) = []
+    """,
+)
+def an_instance_is_readable_with_events(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    inner = yield from watching(kernel, [fd])
+    outer = yield from watching(kernel, [inner])
+    for fds, wait in ((kernel.fd_set(), kernel.select), (kernel.poll_set(), kernel.poll)):
+        fds.add(inner)
+        yield from wait(fds, 0)
+        yield from wait(fds)
+        yield from wait(fds, 0)
+        yield from kernel.recv(fd, 100)
+    yield from kernel.epoll_wait(outer, 8, 0)
+    yield from kernel.epoll_wait(outer, 8)
+    yield from kernel.epoll_wait(outer, 8, 0)
+    yield from kernel.epoll_wait(inner, 8, 0)
+    yield from kernel.recv(fd, 100)
+    yield from kernel.epoll_wait(outer, 8, 0)
+
+
+@scenario(
+    "epoll(7): edge-triggered, an instance is reported for each event of a descriptor it watches, "
+    "on its ready list already or not, and not for what is left.",
+    lambda client: client.connect(),
+    lambda client: client.connect(),
+    lambda client: client.send(0, 1),
+    lambda client: client.send(0, 1),
+    lambda client: client.send(1, 1),
+    expect="""
+        accept(l0) = c0
+        accept(l0) = c1
+        epoll_create() = e0
+        epoll_ctl(e0, ADD, c0, IN)
+        epoll_ctl(e0, ADD, c1, IN)
+        epoll_create() = e1
+        epoll_ctl(e1, ADD, e0, IN|ET)
+        epoll_wait(e1, 8) = [e0]
+        epoll_wait(e1, 8, 0) = []
+        epoll_wait(e1, 8) = [e0]
+        epoll_wait(e1, 8, 0) = []
+        epoll_wait(e1, 8) = [e0]
+        epoll_wait(e1, 8) sleeps
+    """,
+)
+def an_edge_of_an_instance_is_each_of_its_events(kernel: Any, listener: int) -> Call[None]:
+    inner = yield from watching(kernel, (yield from accepted(kernel, listener, 2)))
+    outer = yield from watching(kernel, [inner], EPOLLIN | EPOLLET)
+    for _ in range(2):
+        yield from kernel.epoll_wait(outer, 8)
+        yield from kernel.epoll_wait(outer, 8, 0)
+    for _ in range(2):
+        yield from kernel.epoll_wait(outer, 8)
+
+
+@scenario(
+    "epoll_ctl(2), EPOLLONESHOT: an instance too is reported once, until EPOLL_CTL_MOD.",
+    lambda client: client.connect(),
+    lambda client: client.send(0, 1),
+    lambda client: client.send(0, 1),
+    expect="""
+        accept(l0) = c0
+        epoll_create() = e0
+        epoll_ctl(e0, ADD, c0, IN)
+        epoll_create() = e1
+        epoll_ctl(e1, ADD, e0, IN|ONESHOT)
+        epoll_wait(e1, 8) = [e0]
+        epoll_wait(e1, 8, 0) = []
+        epoll_ctl(e1, MOD, e0, IN|ONESHOT)
+        epoll_wait(e1, 8) = [e0]
+        epoll_wait(e1, 8) sleeps
+    """,
+)
+def an_instance_is_reported_once_with_one_shot(kernel: Any, listener: int) -> Call[None]:
+    inner = yield from watching(kernel, [(yield from kernel.accept(listener))])
+    outer = yield from watching(kernel, [inner], EPOLLIN | EPOLLONESHOT)
+    yield from kernel.epoll_wait(outer, 8)
+    yield from kernel.step()
+    yield from kernel.epoll_wait(outer, 8, 0)
+    yield from kernel.epoll_ctl(outer, EPOLL_CTL_MOD, inner, EPOLLIN | EPOLLONESHOT)
+    yield from kernel.epoll_wait(outer, 8)
+    yield from kernel.epoll_wait(outer, 8)
+
+
+@scenario(
+    "epoll(7): what is edge-triggered in an instance makes that readable until it is reported "
+    "there, even if data is left.",
+    lambda client: client.connect(),
+    lambda client: client.send(0, 100),
+    expect="""
+        accept(l0) = c0
+        epoll_create() = e0
+        epoll_ctl(e0, ADD, c0, IN|ET)
+        epoll_create() = e1
+        epoll_ctl(e1, ADD, e0, IN)
+        epoll_wait(e1, 8) = [e0]
+        epoll_wait(e1, 8, 0) = [e0]
+        epoll_wait(e0, 8) = [c0]
+        epoll_wait(e1, 8) sleeps
+    """,
+)
+def an_edge_makes_an_instance_readable_until_reported(kernel: Any, listener: int) -> Call[None]:
+    inner = yield from watching(kernel, [(yield from kernel.accept(listener))], EPOLLIN | EPOLLET)
+    outer = yield from watching(kernel, [inner])
+    yield from kernel.epoll_wait(outer, 8)
+    yield from kernel.epoll_wait(outer, 8, 0)
+    yield from kernel.epoll_wait(inner, 8)
+    yield from kernel.epoll_wait(outer, 8)
+
+
+@scenario(
+    "epoll(7): the ready list holds what became ready, in that order; on Linux a look whether the "
+    "instance is readable takes off it what is found unreadable before the first that is not.",
+    lambda client: client.connect(),
+    lambda client: client.connect(),
+    lambda client: client.send(0, 1),
+    lambda client: client.send(1, 1),
+    lambda client: client.send(0, 1),
+    expect="""
+        accept(l0) = c0
+        accept(l0) = c1
+        epoll_create() = e0
+        epoll_ctl(e0, ADD, c0, IN)
+        epoll_ctl(e0, ADD, c1, IN)
+        recv(c0, 100) = 1
+        poll(..., 0) = [e0]
+        epoll_wait(e0, 8) = [c1, c0]
+    """,
+)
+def a_look_at_an_instance_tidies_its_ready_list(kernel: Any, listener: int) -> Call[None]:
+    connections = yield from accepted(kernel, listener, 2)
+    inner = yield from watching(kernel, connections)
+    fds = kernel.poll_set()
+    fds.add(inner)
+    yield from kernel.step()
+    yield from kernel.step()
+    yield from kernel.recv(connections[0], 100)
+    yield from kernel.poll(fds, 0)
+    yield from kernel.step()
+    yield from kernel.epoll_wait(inner, 8)
+
+
+@scenario(
+    "epoll_ctl(2): what is readable when it is added to an instance, or armed again, is an event "
+    "for those that watch the instance, unless it is on the ready list already.",
+    lambda client: client.connect(),
+    lambda client: client.send(0, 1),
+    expect="""
+        accept(l0) = c0
+        epoll_create() = e0
+        epoll_create() = e1
+        epoll_ctl(e1, ADD, e0, IN|ET)
+        epoll_ctl(e0, ADD, c0, IN|ET)
+        epoll_wait(e1, 8, 0) = [e0]
+        epoll_ctl(e0, MOD, c0, IN|ET)
+        epoll_wait(e1, 8, 0) = []
+        epoll_wait(e0, 8, 0) = [c0]
+        epoll_wait(e1, 8, 0) = []
+        epoll_ctl(e0, MOD, c0, IN|ET)
+        epoll_wait(e1, 8, 0) = [e0]
+        epoll_ctl(e1, MOD, e0, IN|ET)
+        epoll_wait(e1, 8, 0) = [e0]
+    """,
+)
+def adding_and_arming_is_news_of_the_instance(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.step()
+    inner = yield from watching(kernel, [])
+    outer = yield from watching(kernel, [inner], EPOLLIN | EPOLLET)
+    yield from kernel.epoll_ctl(inner, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLET)
+    yield from kernel.epoll_wait(outer, 8, 0)
+    yield from kernel.epoll_ctl(inner, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLET)
+    yield from kernel.epoll_wait(outer, 8, 0)
+    yield from kernel.epoll_wait(inner, 8, 0)
+    yield from kernel.epoll_wait(outer, 8, 0)
+    yield from kernel.epoll_ctl(inner, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLET)
+    yield from kernel.epoll_wait(outer, 8, 0)
+    yield from kernel.epoll_ctl(outer, EPOLL_CTL_MOD, inner, EPOLLIN | EPOLLET)
+    yield from kernel.epoll_wait(outer, 8, 0)
+
+
+@scenario(
+    "epoll(7): an instance tells both the threads that wait in epoll_wait(2) on it and those that "
+    "watch it.",
+    lambda client: client.connect(),
+    expect="""
+        epoll_create() = e0
+        epoll_ctl(e0, ADD, l0, IN)
+        epoll_create() = e1
+        epoll_ctl(e1, ADD, e0, IN)
+        epoll_create() = e2
+        epoll_ctl(e2, ADD, e1, IN)
+        1: epoll_wait(e2, 8) = [e1]
+        2: epoll_wait(e1, 8) = [e0]
+        3: epoll_wait(e0, 8) = [l0]
+        4: poll(...) = [e0]
+        5: select(...) = [e1]
+    """,
+)
+def an_instance_tells_all_who_wait(kernel: Any, listener: int) -> Call[None]:
+    def scan(kernel: Any, call: str, epfd: int) -> Call[None]:
+        fds = kernel.fd_set() if call == "select" else kernel.poll_set()
+        fds.add(epfd)
+        yield from getattr(kernel, call)(fds)
+
+    instances = [listener]
+    for _ in range(3):
+        instances.append((yield from watching(kernel, instances[-1:])))
+    yield from spawned(kernel, wait_once, *instances[:0:-1])
+    for call, epfd in (("poll", instances[1]), ("select", instances[2])):
+        yield from kernel.spawn(scan, call, epfd)
+        yield from kernel.rest()
+    yield from kernel.step()
+    yield from kernel.rest()
+
+
+@scenario(
+    'epoll_ctl(2), EPOLLEXCLUSIVE: "one or more of the epoll file descriptors will receive an '
+    'event". An instance that is only watched passes it on, as nobody waits for that one itself.',
+    lambda client: client.connect(),
+    expect="""
+        epoll_create() = e0
+        epoll_ctl(e0, ADD, l0, IN|EXCLUSIVE)
+        epoll_create() = e1
+        epoll_ctl(e1, ADD, l0, IN|EXCLUSIVE)
+        epoll_create() = e2
+        epoll_ctl(e2, ADD, e0, IN)
+        1: epoll_wait(e2, 8) = [e0]
+        2: epoll_wait(e1, 8) = [l0]
+    """,
+)
+def exclusive_passes_by_instances_that_are_only_watched(kernel: Any, listener: int) -> Call[None]:
+    first = yield from watching(kernel, [listener], EPOLLIN | EPOLLEXCLUSIVE)
+    second = yield from watching(kernel, [listener], EPOLLIN | EPOLLEXCLUSIVE)
+    outer = yield from watching(kernel, [first])
+    yield from spawned(kernel, wait_once, outer, second)
+    yield from kernel.step()
+    yield from kernel.rest()
+
+
+@scenario(
+    'epoll(7): "Will closing a file descriptor cause it to be removed from all epoll interest '
+    'lists? Yes"; so with one of an instance, and closing that ends its own watching.',
+    lambda client: client.connect(),
+    lambda client: client.send(0, 1),
+    expect="""
+        accept(l0) = c0
+        epoll_create() = e0
+        epoll_ctl(e0, ADD, c0, IN)
+        epoll_create() = e1
+        epoll_ctl(e1, ADD, e0, IN)
+        epoll_wait(e1, 8, 0) = [e0]
+        close(e0)
+        epoll_wait(e1, 8, 0) = []
+        epoll_ctl(e1, ADD, e0) raises EBADF
+        epoll_create() = e2
+        epoll_ctl(e2, ADD, e1, IN)
+        epoll_ctl(e1, ADD, e2) raises ELOOP
+        close(e2)
+        epoll_create() = e3
+        epoll_ctl(e3, ADD, c0, IN)
+        epoll_ctl(e1, ADD, e3)
+        epoll_wait(e1, 8, 0) = [e3]
+    """,
+)
+def closed_instances_are_gone(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    inner = yield from watching(kernel, [fd])
+    outer = yield from watching(kernel, [inner])
+    yield from kernel.step()
+    yield from kernel.epoll_wait(outer, 8, 0)
+    yield from kernel.close(inner)
+    yield from kernel.epoll_wait(outer, 8, 0)
+    yield from refused(kernel.epoll_ctl(outer, EPOLL_CTL_ADD, inner))
+    above = yield from watching(kernel, [outer])
+    yield from refused(kernel.epoll_ctl(outer, EPOLL_CTL_ADD, above))
+    yield from kernel.close(above)
+    another = yield from watching(kernel, [fd])
+    yield from kernel.epoll_ctl(outer, EPOLL_CTL_ADD, another)
+    yield from kernel.epoll_wait(outer, 8, 0)
+
+
+@scenario(
+    'epoll_ctl(2): "EINVAL [...] fd is the same as epfd". "ELOOP fd refers to an epoll instance '
+    "and this EPOLL_CTL_ADD operation would result in a circular loop of epoll instances "
+    'monitoring one another or a nesting depth of epoll instances greater than 5."',
+    expect="""
+        epoll_create() = e0
+        epoll_create() = e1
+        epoll_create() = e2
+        epoll_create() = e3
+        epoll_create() = e4
+        epoll_create() = e5
+        epoll_ctl(e0, ADD, e0) raises EINVAL
+        epoll_ctl(e0, DEL, e0) raises EINVAL
+        epoll_ctl(e0, ADD, e1)
+        epoll_ctl(e0, ADD, e1) raises EEXIST
+        epoll_ctl(e1, ADD, e0) raises ELOOP
+        epoll_ctl(e1, MOD, e0) raises ENOENT
+        epoll_ctl(e1, ADD, e2)
+        epoll_ctl(e2, ADD, e0) raises ELOOP
+        epoll_ctl(e3, ADD, e4)
+        epoll_ctl(e4, ADD, e5)
+        epoll_ctl(e2, ADD, e3) raises ELOOP
+        epoll_ctl(e4, DEL, e5)
+        epoll_ctl(e2, ADD, e3)
+        epoll_ctl(e4, ADD, e5) raises ELOOP
+        epoll_ctl(e5, ADD, e0) raises ELOOP
+        epoll_ctl(e5, ADD, e1)
+        epoll_ctl(e4, ADD, l0)
+    """,
+)
+def nesting_has_limits(kernel: Any, listener: int) -> Call[None]:
+    def add(above: int, below: int) -> Call[None]:
+        yield from refused(kernel.epoll_ctl(e[above], EPOLL_CTL_ADD, e[below]))
+
+    e = []
+    for _ in range(6):
+        e.append((yield from kernel.epoll_create()))
+    yield from add(0, 0)
+    yield from refused(kernel.epoll_ctl(e[0], EPOLL_CTL_DEL, e[0]))
+    yield from add(0, 1)
+    yield from add(0, 1)
+    yield from add(1, 0)
+    yield from refused(kernel.epoll_ctl(e[1], EPOLL_CTL_MOD, e[0]))
+    yield from add(1, 2)
+    yield from add(2, 0)
+    yield from add(3, 4)
+    yield from add(4, 5)
+    yield from add(2, 3)
+    yield from kernel.epoll_ctl(e[4], EPOLL_CTL_DEL, e[5])
+    yield from add(2, 3)
+    yield from add(4, 5)
+    yield from add(5, 0)
+    yield from add(5, 1)
+    yield from kernel.epoll_ctl(e[4], EPOLL_CTL_ADD, listener)
+
+
 # --- several listening sockets on one address -----------------------------------------------------
 
 
