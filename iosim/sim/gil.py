@@ -37,6 +37,9 @@ class GilThread(Thread):
         gil = system.gil
         while True:
             yield from self._take_gil()
+            if self.debt_ns:
+                # It has slept for the lock, and its caches have forgotten what it does next.
+                yield from super().pay()
             while user_ns and (left_ns := gil.left_ns(self.env.now_ns)) > 0:
                 step_ns = min(user_ns, left_ns)
                 user_ns -= step_ns

@@ -234,6 +234,33 @@ def test_whoever_has_to_let_go_of_the_lock_waits_for_another_to_take_it() -> Non
     assert ended == [22 * MS, 24 * MS]
 
 
+def test_who_has_slept_for_the_lock_pays_for_waking_up_before_it_sleeps_again() -> None:
+    """A thread cannot begin its nap of 1 ms before another one, which computes, lets go of the
+    lock. Then it takes 1000 to wake up and 100 more since it is cold, and once more after the nap.
+    """
+    at_ns: list[int] = []
+
+    def nap(kernel: Any) -> Call[None]:
+        yield from kernel.nanosleep(MS)
+        at_ns.append(kernel.now_ns)
+
+    def program(kernel: Any, listener: int) -> Call[None]:
+        fd = yield from kernel.accept(listener)
+        kernel.requests(fd, (yield from kernel.recv(fd)))
+        yield from kernel.spawn(nap)
+        yield from kernel.compute(2 * MS)
+        yield from kernel.pay()
+        at_ns.append(kernel.now_ns)
+        yield from kernel.nanosleep(2 * MS)
+        yield from kernel.send(fd, ONE.reply_bytes)
+
+    wakeup = WakeUp(idle_ns=0, latency_ns=[1000.0], cpu_ns=100, cold_ns=100)
+    costs = profile({"eagain_ns": 1}, wakeup).model_copy(update={"runtime": "python"})
+    simulate(program, ONE, profile=costs, machine=Machine(cores=2))
+    let_go_ns, up_again_ns = at_ns
+    assert up_again_ns - let_go_ns == 1100 + MS + 1100
+
+
 def test_an_interval_in_which_the_lock_changed_hands_does_not_count() -> None:
     woken: list[Any] = []
     a, b, c = (Mock(**{"cpu.wake": woken.append}) for _ in range(3))
