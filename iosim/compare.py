@@ -61,11 +61,8 @@ class Cell:
 
     @property
     def noise(self) -> dict[str, float]:
-        """Real against real: the run farthest from the median, relative to it, minus one."""
-        return {
-            name: max((figures(run)[name] / self.real[name] - 1 for run in self.real_runs), key=abs)
-            for name in FIGURES
-        }
+        """Real against real, see `noise`."""
+        return noise(self.real_runs)
 
     @property
     def verdict(self) -> str:
@@ -130,6 +127,15 @@ def figures(run: Run) -> dict[str, float]:
         "cpu_ns_per_request": run.cpu_ns / len(run.records),
         "p50": float(p50),
         "p99": float(p99),
+    }
+
+
+def noise(runs: Sequence[Run]) -> dict[str, float]:
+    """Each figure of the run that is farthest from their median, relative to it, minus one."""
+    middle = _median(runs)
+    return {
+        name: max((figures(run)[name] / middle[name] - 1 for run in runs), key=abs)
+        for name in FIGURES
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import os
@@ -16,6 +17,7 @@ import pytest
 
 from iosim import cli
 from iosim.costs import ABOUT, CostProfile
+from iosim.doctor import Finding, Report
 from iosim.host import why_not
 from iosim.models import MODELS
 from iosim.results import Run
@@ -335,11 +337,40 @@ def test_timeline_of_all_five(iosim: Command) -> None:
     assert Path("timeline-all.png").stat().st_size > 5_000
 
 
+# --- doctor ----------------------------------------------------------------------------------
+
+NOISE = {"throughput_per_s": 0.001, "cpu_ns_per_request": 0.031, "p50": 0.02, "p99": 0.9}
+EXAMINED = {
+    "fit": Report([Finding("cores", "2 usable", "sched_getaffinity(2)")], NOISE),
+    "worth a look": Report([Finding("turbo", "on", "", "warning", "switch it [off]")], NOISE),
+    "not fit": Report([Finding("cores", "1 usable", "", "problem", "add one")]),
+}
+
+
+@pytest.mark.parametrize("case", EXAMINED)
+def test_doctor(case: str, iosim: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The examination itself is replaced: here it is the command that counts."""
+    report = EXAMINED[case]
+    (finding,) = report.findings
+    monkeypatch.setattr("iosim.cli.doctor.examine", lambda progress: report)
+    table = iosim("doctor")
+    assert (table.code, table.err) == (0 if report.fit else 3, "")
+    for said in (finding.subject, finding.value, finding.verdict, finding.advice):
+        assert said in table.out
+    # Ends with the verdict.
+    assert table.out.splitlines()[-1].strip() == report.verdict
+    machine = iosim("doctor", "--json")
+    assert machine.code == table.code
+    said_again = json.loads(machine.out)
+    assert said_again == json.loads(json.dumps(report.as_dict()))
+    assert said_again["findings"] == [dataclasses.asdict(finding)]
+
+
 # --- help ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "command", ["models", "simulate", "real", "compare", "calibrate", "timeline"]
+    "command", ["models", "simulate", "real", "compare", "calibrate", "timeline", "doctor"]
 )
 def test_help_shows_an_example(command: str, iosim: Command) -> None:
     result = iosim(command, "--help")
@@ -351,7 +382,7 @@ def test_help_shows_an_example(command: str, iosim: Command) -> None:
 
 def test_help_names_every_command(iosim: Command) -> None:
     out = iosim("--help").out
-    for command in ("models", "simulate", "real", "compare", "calibrate", "timeline"):
+    for command in ("models", "simulate", "real", "compare", "calibrate", "timeline", "doctor"):
         assert command in out
 
 

@@ -10,6 +10,7 @@ import typer
 
 from iosim.cli.calibrate import calibrate_command
 from iosim.cli.compare import compare_command
+from iosim.cli.doctor import doctor_command
 from iosim.cli.models import models_command
 from iosim.cli.run import real_command, simulate_command
 from iosim.cli.timeline import timeline_command
@@ -28,6 +29,7 @@ app.command("real")(real_command)
 app.command("compare")(compare_command)
 app.command("calibrate")(calibrate_command)
 app.command("timeline")(timeline_command)
+app.command("doctor")(doctor_command)
 
 # typer exports of its usage errors only this one.
 _USAGE_ERROR: Any = typer.BadParameter.__base__

@@ -44,14 +44,16 @@ def progress_bar(what: str) -> Iterator[Callable[[float, str], None]]:
 
     A bar that redraws by itself would take the processor from the runs it reports on.
     """
+    terminal = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[next]}"),
-        console=Console(stderr=True),
+        console=terminal,
         auto_refresh=False,
         transient=True,
+        disable=not terminal.is_terminal,
     ) as progress:
         task = progress.add_task(what, total=1, next="")
 

@@ -24,7 +24,7 @@ from iosim.host.server import raise_file_limit
 _SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@qq")
 _STALL_MS = 10_000
-_SPIN_NS = 300_000
+SPIN_NS = 300_000
 """Before this long before a send, sleep instead of spinning: timers wake later than asked."""
 
 
@@ -132,7 +132,7 @@ class Load:
         unanswered = requests
         last_news_ns = begin_ns
         while unanswered:
-            wait_ns = _SPIN_NS
+            wait_ns = SPIN_NS
             if ready:
                 due, number = ready[0]
                 wait_ns = due - monotonic_ns()
@@ -174,8 +174,8 @@ class Load:
                 if hang_up and not left[client]:
                     epoll.unregister(fd)
                     sockets[client].close()
-            if not events and wait_ns > _SPIN_NS:
-                time.sleep((wait_ns - _SPIN_NS) / 1e9)
+            if not events and wait_ns > SPIN_NS:
+                time.sleep((wait_ns - SPIN_NS) / 1e9)
             if not ready and monotonic_ns() - last_news_ns > patience_s * 1e9:
                 raise RunFailed(
                     f"{unanswered} of {requests} requests were not answered within "

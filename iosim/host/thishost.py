@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import resource
-from pathlib import Path
+import sys
 
 from iosim.errors import HostRefused
 from iosim.host import libaio, liburing
+from iosim.host.files import HERE, Files
 from iosim.models import Model
 from iosim.workload import Workload
 
 _SPARE_FILES = 64
 """Descriptors that a process of a run needs beside its connections."""
+_RLIMIT_SIGPENDING = 11  # Python does not name it
 
 
 def cores() -> list[int]:
@@ -21,10 +23,10 @@ def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def facts() -> dict[str, str | int | float | bool | None]:
+def facts(files: Files = HERE) -> dict[str, str | int | float | bool | None]:
     """The facts that make cost profiles comparable, or not."""
-    cpu = _cpuinfo()
-    caches = _caches()
+    cpu = _cpuinfo(files)
+    caches = _caches(files)
     return {
         "cpu": cpu.get("model name") or platform.machine(),
         "architecture": platform.machine(),
@@ -33,42 +35,42 @@ def facts() -> dict[str, str | int | float | bool | None]:
         "l2_bytes": caches.get((2, "Unified")),
         "l3_bytes": caches.get((3, "Unified")),
         "kernel": platform.release(),
-        "virtualised": "hypervisor" in cpu.get("flags", ""),
-        "mitigations": _mitigations(),
+        "virtualised": virtualised(files),
+        "mitigations": " ".join(mitigations(files)),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
     }
 
 
-def _cpuinfo() -> dict[str, str]:
-    try:
-        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
-    except OSError:
-        return {}
+def virtualised(files: Files = HERE) -> bool:
+    """Whether the processor says that a hypervisor runs it; only those of x86 do."""
+    return "hypervisor" in _cpuinfo(files).get("flags", "")
+
+
+def mitigations(files: Files = HERE) -> list[str]:
+    """What the kernel does against processor vulnerabilities; it makes system calls dearer."""
+    folder = "/sys/devices/system/cpu/vulnerabilities"
+    return [
+        path.rpartition("/")[2]
+        for path in files.glob(f"{folder}/*")
+        if (files.text(path) or "").startswith("Mitigation")
+    ]
+
+
+def _cpuinfo(files: Files) -> dict[str, str]:
+    first = (files.text("/proc/cpuinfo") or "").split("\n\n")[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _caches() -> dict[tuple[int, str], int]:
+def _caches(files: Files) -> dict[tuple[int, str], int]:
     caches = {}
-    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        try:
-            level = int((folder / "level").read_text())
-            kind = (folder / "type").read_text().strip()
-            size = (folder / "size").read_text().strip()
-        except OSError:
-            continue
-        caches[level, kind] = int(size.removesuffix("K")) * 1024
+    for folder in files.glob("/sys/devices/system/cpu/cpu0/cache/index*"):
+        level = files.number(f"{folder}/level")
+        kind = files.text(f"{folder}/type")
+        size = (files.text(f"{folder}/size") or "").removesuffix("K")
+        if level is not None and kind is not None and size.isdecimal():
+            caches[level, kind] = int(size) * 1024
     return caches
-
-
-def _mitigations() -> str:
-    """What the kernel does against processor vulnerabilities; it makes system calls dearer."""
-    found = []
-    for file in sorted(Path("/sys/devices/system/cpu/vulnerabilities").glob("*")):
-        state = file.read_text().strip()
-        if state.startswith("Mitigation"):
-            found.append(file.name)
-    return " ".join(found)
 
 
 def why_not(model: Model | None = None) -> str | None:
@@ -86,19 +88,48 @@ def why_not(model: Model | None = None) -> str | None:
     return None
 
 
-def most_connections() -> tuple[int, str]:
-    """How many connections a real run can have here, and the limit that says so."""
-    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
-    return min(
-        (files - _SPARE_FILES, f"a process may have {files} open files (ulimit -Hn)"),
-        (high - low + 1, f"{high - low + 1} local ports (net.ipv4.ip_local_port_range)"),
-    )
+def why_not_pinned() -> str | None:
+    """Why processes cannot be pinned to the cores of a run, in one line; None when they can."""
+    allowed = cores()
+    try:
+        for core in (allowed[0], allowed[-1]):
+            os.sched_setaffinity(0, {core})
+    except OSError as error:
+        return f"sched_setaffinity failed: {error.strerror}"
+    finally:
+        os.sched_setaffinity(0, allowed)
+    return None
+
+
+def open_files() -> int:
+    """How many files a process of a run may open: the hard limit, to which it raises its own."""
+    return _unless_infinite(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+
+
+def queued_signals() -> int:
+    """How many signals may be pending for this user, RLIMIT_SIGPENDING in getrlimit(2)."""
+    return _unless_infinite(resource.getrlimit(_RLIMIT_SIGPENDING)[0])
+
+
+def _unless_infinite(limit: int) -> int:
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
+
+
+def most_connections(most_files: int, files: Files = HERE) -> tuple[int, str]:
+    """How many connections a real run can have with so many open files, and the limit on them."""
+    limits = [
+        (most_files - _SPARE_FILES, f"a process may have {most_files} open files (ulimit -Hn)")
+    ]
+    # ip(7): local ports of connections; each has one of its own, as all go to the same address.
+    if len(ends := files.numbers("/proc/sys/net/ipv4/ip_local_port_range") or []) == 2:
+        ports = ends[1] - ends[0] + 1
+        limits.append((ports, f"{ports} local ports (net.ipv4.ip_local_port_range)"))
+    return min(limits)
 
 
 def check(workload: Workload) -> None:
     """Raise HostRefused when this host cannot hold the workload's connections."""
-    most, limit = most_connections()
+    most, limit = most_connections(open_files())
     if workload.connections > most:
         raise HostRefused(
             f"{workload.connections} connections are more than the {most} that this host allows "
