@@ -13,7 +13,7 @@ from typing import Any
 import simpy
 
 from iosim.errors import CLOSED_EARLY, RunFailed
-from iosim.sim.engine import Alarm, Environment, Pause, call_in
+from iosim.sim.engine import Alarm, Environment, Pause, Timer, call_in
 from iosim.sim.nic import Card
 from iosim.sim.sockets import Connection, Listener, connect, deliver, hang_up
 from iosim.sim.system import System
@@ -29,6 +29,9 @@ class Clients:
         self._records = system.records
         nic = system.machine.nic
         self._card = None if nic is None else Card(system, nic)
+        if nic is None:
+            # What arrives over loopback is on its socket at once.
+            self._records.ready_ns = self._records.arrival_ns
         self._request_bytes = workload.request_bytes
         self._reply_bytes = workload.reply_bytes
         self._env: Environment = system.env
@@ -45,9 +48,12 @@ class Clients:
         self._closed_loop = workload.arrivals == "closed"
         self._hang_up = False
         self._next = 0
+        """Open loop: number of the request that is on its way."""
+        self._arrival = Timer(self._env, self._arrive_next)
         self._free_ns = 0
         """When the generator has finished its last send."""
-        self._replies = 0
+        self.unanswered = len(self._connection_of)
+        """Requests without a reply so far."""
         self.origin_ns = 0
         self.done = Alarm(self._env)
         self._first = schedule.first()
@@ -92,11 +98,6 @@ class Clients:
                 self._connect()
 
     @property
-    def unanswered(self) -> int:
-        """Requests without a reply so far."""
-        return len(self._connection_of) - self._replies
-
-    @property
     def drops(self) -> int:
         """Packets dropped by the network card."""
         return 0 if self._card is None else self._card.drops
@@ -116,11 +117,11 @@ class Clients:
         """Open loop: have the next request sent when it is due or the generator is free."""
         if self._next < len(self._intended_ns):
             there_ns = self._send(self._next, self.origin_ns + self._intended_ns[self._next])
-            call_in(self._env, there_ns - self._env.now_ns, self._arrive_next)
+            self._arrival.set(there_ns - self._env.now_ns)
 
     def _arrive_next(self, _: object) -> None:
-        number, self._next = self._next, self._next + 1
-        self._arrive(number)
+        self._arrive(self._next)
+        self._next += 1
         self._send_next()
 
     def _send_now(self, number: int, due_ns: int) -> None:
@@ -146,50 +147,53 @@ class Clients:
         if self._card is not None:
             self._card.request(connection, number, self._request_bytes)
             return
-        self._records.arrival_ns[number] = self._records.ready_ns[number] = self._env.now_ns
+        self._records.arrival_ns[number] = self._env.now_ns
         if deliver(self._system, connection, self._request_bytes):
             self._free_ns += self._wake_ns
 
     def transmit(self, connection: Connection, nbytes: int, now_ns: int) -> int:
         """The program hands `nbytes` of replies to a socket; the client reads all at once."""
-        records, reply_bytes = self._records, self._reply_bytes
-        taken = nbytes
-        while nbytes:
-            number = connection.answering
-            if not connection.sent:
-                records.done_ns[number] = now_ns
-            part = min(nbytes, reply_bytes - connection.sent)
-            nbytes -= part
-            connection.sent += part
-            replied_ns = now_ns + self._way_out_ns
-            if self._card is not None:
+        unsent = nbytes
+        while unsent:
+            number, sent = connection.answering, connection.sent
+            if not sent:
+                self._records.done_ns[number] = now_ns
+            part = min(unsent, self._reply_bytes - sent)
+            unsent -= part
+            if self._card is None:
+                replied_ns = now_ns + self._way_out_ns
+            else:
                 replied_ns = self._card.reply(part, now_ns)
-            if connection.sent == reply_bytes:
+            if sent + part == self._reply_bytes:
                 connection.sent = 0
-                connection.answering = self._system.following[number]
-                self._replied(number, replied_ns)
-        return taken
+                connection.answering = following = self._system.following[number]
+                self._replied(number, following, replied_ns)
+            else:
+                connection.sent += part
+        return nbytes
 
     def finish(self, connection: Connection) -> None:
         """The program ends its stream to a client, which must not wait for a reply then."""
-        if connection.answering >= 0 and not self.done.triggered:
-            self.done.fail(RunFailed(CLOSED_EARLY))
+        if connection.answering >= 0:
+            self._env.event().fail(RunFailed(CLOSED_EARLY))
 
     reset = finish
 
-    def _replied(self, number: int, replied_ns: int) -> None:
-        """The whole reply is at the client at `replied_ns`."""
+    def _replied(self, number: int, following: int, replied_ns: int) -> None:
+        """The whole reply is at the client at `replied_ns`; `following` is its next request."""
         self._records.replied_ns[number] = replied_ns
-        delay_ns = replied_ns - self._env.now_ns
-        following = self._system.following[number]
-        if following >= 0 and self._closed_loop:
-            due_ns = replied_ns + self._intended_ns[following]
-            call_in(
-                self._env, due_ns - self._env.now_ns, lambda _: self._send_now(following, due_ns)
-            )
-        elif following < 0 and self._hang_up:
-            connection = self._connections[self._connection_of[number]]
-            call_in(self._env, delay_ns, lambda _: hang_up(self._system, connection))
-        self._replies += 1
-        if self._replies == len(self._connection_of):
-            self.done.ring_in(delay_ns)
+        if following >= 0:
+            if self._closed_loop:
+                self._send_at(following, replied_ns + self._intended_ns[following])
+        elif self._hang_up:
+            self._hang_up_at(replied_ns, self._connections[self._connection_of[number]])
+        self.unanswered -= 1
+        if not self.unanswered:
+            self.done.ring_in(replied_ns - self._env.now_ns)
+
+    def _send_at(self, number: int, due_ns: int) -> None:
+        call_in(self._env, due_ns - self._env.now_ns, lambda _: self._send_now(number, due_ns))
+
+    def _hang_up_at(self, now_ns: int, connection: Connection) -> None:
+        delay_ns = now_ns - self._env.now_ns
+        call_in(self._env, delay_ns, lambda _: hang_up(self._system, connection))

@@ -9,7 +9,7 @@ from typing import Any
 import simpy
 from simpy.events import NORMAL, URGENT, EventPriority
 
-__all__ = ["Alarm", "Environment", "Pause", "call_in", "events_made"]
+__all__ = ["Alarm", "Environment", "Pause", "Timer", "call_in", "events_made"]
 
 
 class Environment(simpy.Environment):
@@ -47,18 +47,18 @@ class Environment(simpy.Environment):
 
         `Environment.run` without its two calls per event.
         """
-        queue = self._queue
-        while last.callbacks is not None:
-            if not queue:
-                return False
+        queue: list[tuple[int, EventPriority, int, simpy.Event]] = self._queue  # type: ignore[assignment]
+        while queue:
             now_ns, _, _, event = heappop(queue)
-            self._now = self.now_ns = int(now_ns)
+            self._now = self.now_ns = now_ns
             callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
             for callback in callbacks:
                 callback(event)
             if not event._ok and not event.defused:
                 raise event._value
-        return True
+            if event is last:
+                return True
+        return False
 
 
 class Alarm(simpy.Event):
@@ -66,6 +66,8 @@ class Alarm(simpy.Event):
 
     `Event.succeed` takes no delay, and a `Timeout` to call it would be a second event.
     """
+
+    _ok, _value = True, None
 
     def successor(self) -> Alarm:
         """A fresh alarm for whoever waits for this one, which then rings for nobody."""
@@ -75,33 +77,46 @@ class Alarm(simpy.Event):
 
     def ring_in(self, delay_ns: int) -> None:
         """Go off after `delay_ns`."""
-        _schedule(self, delay_ns, NORMAL)
+        env = self.env
+        heappush(env._queue, (env._now + delay_ns, NORMAL, next(env._eid), self))
 
 
 class Pause(simpy.Event):
     """A `Timeout` in half the time: most events of a run are made here."""
 
-    def __init__(self, env: simpy.Environment, delay_ns: int, priority: EventPriority = NORMAL):
+    _ok, _value = True, None
+
+    def __init__(self, env: simpy.Environment, delay_ns: int) -> None:
         self.env = env
         self.callbacks: list[Callable[[Any], object]] = []  # type: ignore[assignment]
-        _schedule(self, delay_ns, priority)
+        heappush(env._queue, (env._now + delay_ns, NORMAL, next(env._eid), self))
 
 
-def _schedule(event: simpy.Event, delay_ns: int, priority: EventPriority) -> None:
-    event._ok = True
-    event._value = None
-    env = event.env
-    heappush(env._queue, (env._now + delay_ns, priority, next(env._eid), event))
+class Timer(simpy.Event):
+    """An event that calls back whenever it goes off, and is set anew for each time.
+
+    It comes before anything that processes do at that instant, so a try made at the very time data
+    arrives finds it.
+    """
+
+    _ok, _value = True, None
+
+    def __init__(self, env: simpy.Environment, callback: Callable[[simpy.Event], object]) -> None:
+        self.env = env
+        self._callbacks: list[Callable[[Any], Any]] = [callback]
+
+    def set(self, delay_ns: int) -> None:
+        """Go off after `delay_ns`; once is enough until then."""
+        self.callbacks = self._callbacks
+        env = self.env
+        heappush(env._queue, (env._now + delay_ns, URGENT, next(env._eid), self))
 
 
 def call_in(
     env: simpy.Environment, delay_ns: int, callback: Callable[[simpy.Event], object]
 ) -> None:
-    """Call back after a delay, before anything that processes do at that instant.
-
-    So a try made at the very time data arrives finds it.
-    """
-    Pause(env, delay_ns, URGENT).callbacks.append(callback)
+    """Call back after a delay, as a `Timer` does."""
+    Timer(env, callback).set(delay_ns)
 
 
 def events_made(env: simpy.Environment) -> int:

@@ -24,7 +24,7 @@ import simpy
 
 from iosim.machine import Nic
 from iosim.sim.cpu import Task
-from iosim.sim.engine import call_in
+from iosim.sim.engine import Timer, call_in
 from iosim.sim.system import System
 
 AnyPacket = TypeVar("AnyPacket")
@@ -54,6 +54,7 @@ class RxQueue(Generic[AnyPacket]):
         self._first_ns = 0
         """When the first of the packets that wait for an interrupt came."""
         self._polled = 0
+        self._poll_done = Timer(self._env, self._polled_one)
 
     def take(self, packet: AnyPacket) -> bool:
         """A packet comes in; False if the ring is full and drops it."""
@@ -83,7 +84,7 @@ class RxQueue(Generic[AnyPacket]):
     def _poll(self, ns: int) -> None:
         """Process the next packet in interrupt work that takes `ns`."""
         done_ns = self._cpu.interrupt(self._helper.core, ns)
-        call_in(self._env, done_ns - self._env.now_ns, self._polled_one)
+        self._poll_done.set(done_ns - self._env.now_ns)
 
     def _polled_one(self, _: object) -> None:
         # First of all: the thread that this wakes is held up by the packets to come.

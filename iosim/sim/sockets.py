@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Self
 
 from iosim.kernel import EAGAIN, ECONNRESET, EPIPE, READ_BYTES, Call, Request
@@ -370,20 +369,25 @@ class SocketCalls(Thread):
     def requests(self, fd: int, nbytes: int) -> Sequence[Request]:
         system = self.system
         connection = system.files[fd]
-        complete, connection.received = divmod(connection.received + nbytes, system.request_bytes)
+        records, request_bytes = system.records, system.request_bytes
         noticed_ns, connection.noticed_ns = connection.noticed_ns, 0
-        copied_ns, records = connection.copied_ns, system.records
-        for _ in range(complete):
+        copied_ns = connection.copied_ns
+        received = connection.received + nbytes
+        complete: list[Request] = []
+        while received >= request_bytes:
+            received -= request_bytes
             number = connection.reading
             connection.reading = system.following[number]
             # What came after the report was brought to notice by the read itself.
             reported = noticed_ns >= records.ready_ns[number]
             records.noticed_ns[number] = noticed_ns if reported else copied_ns
             records.copied_ns[number] = copied_ns
-        framing_ns = complete * system.prices.request_ns
+            complete.append(next(system.requests))
+        connection.received = received
+        framing_ns = len(complete) * system.prices.request_ns
         self.debt_ns += framing_ns
         self.user_ns += framing_ns
-        return list(islice(system.requests, complete))
+        return complete
 
     def compute(self, ns: int) -> Call[None]:
         self.debt_ns += ns

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
@@ -21,32 +23,32 @@ class WakeUps:
     def __init__(self, rows: Sequence[WakeUp], generator: np.random.Generator) -> None:
         self._idle_ns = [row.idle_ns for row in rows]
         middles = (np.arange(self._STEPS) + 0.5) / self._STEPS
-        self._latency_ns = [_quantiles(row.latency_ns, middles) for row in rows]
-        self._cpu_ns = [(row.cpu_ns, row.cold_ns) for row in rows]
-        self._generator = generator
-        self._drawn: list[int] = []
+        known = [(_quantiles(row.latency_ns, middles), row.cpu_ns, row.cold_ns) for row in rows]
+        ends = [(0, inf), *((low, high - low) for low, high in pairwise(self._idle_ns)), (0, inf)]
+        self._between = [
+            (*end, *below, *above)
+            for end, below, above in zip(ends, [known[0], *known], [*known, known[-1]], strict=True)
+        ]
+        """For idle times up to each row's and beyond the last: where the interval begins and how
+        long it is, and what is known at both ends; outside the rows it is the same at both."""
+        self._step = chain.from_iterable(self._blocks(generator)).__next__
+
+    def _blocks(self, generator: np.random.Generator) -> Iterator[list[int]]:
+        while True:
+            yield generator.integers(self._STEPS, size=self._BLOCK).tolist()[::-1]
 
     def draw(self, idle_ns: int) -> tuple[int, int, int]:
         """(latency, processor time, its cold part), ns: a random quantile, linear in idle time."""
-        if not self._drawn:
-            self._drawn = self._generator.integers(self._STEPS, size=self._BLOCK).tolist()
-        step = self._drawn.pop()
-        idle_at_ns = self._idle_ns
-        above = bisect_left(idle_at_ns, idle_ns)
-        if above == 0 or above == len(idle_at_ns):
-            above -= above > 0
-            cpu_ns, cold_ns = self._cpu_ns[above]
-            return round(self._latency_ns[above][step]), round(cpu_ns), round(cold_ns)
-        below = above - 1
-        first_ns = idle_at_ns[below]
-        share = (idle_ns - first_ns) / (idle_at_ns[above] - first_ns)
+        begin_ns, length_ns, latency_ns, cpu_ns, cold_ns, latency_to_ns, cpu_to_ns, cold_to_ns = (
+            self._between[bisect_left(self._idle_ns, idle_ns)]
+        )
+        step = self._step()
+        share = (idle_ns - begin_ns) / length_ns
         rest = 1 - share
-        cpu_ns, cold_ns = self._cpu_ns[below]
-        cpu_above_ns, cold_above_ns = self._cpu_ns[above]
         return (
-            round(rest * self._latency_ns[below][step] + share * self._latency_ns[above][step]),
-            round(rest * cpu_ns + share * cpu_above_ns),
-            round(rest * cold_ns + share * cold_above_ns),
+            round(rest * latency_ns[step] + share * latency_to_ns[step]),
+            round(rest * cpu_ns + share * cpu_to_ns),
+            round(rest * cold_ns + share * cold_to_ns),
         )
 
 
