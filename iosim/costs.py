@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from iosim.caches import NO_MISSES, SCAN_BYTES, Caches
 from iosim.errors import IosimError
 from iosim.files import replacing
 from iosim.workload import explain
@@ -41,6 +42,9 @@ class Prices:
     request_ns: int = _price("framing of one request and the program's own steps", call=False)
     send_ns: int = _price("send, with the receive work that loopback does inside it")
     copy_ns_per_byte: float = _price("copy between kernel and user, each way", call=False)
+    copy_miss_ns_per_byte: float = _price(
+        "copy: extra for a byte that comes from L3 instead of L2", call=False
+    )
     delivery_ns: int = _price("from the start of a loopback send to data on the socket", call=False)
     reply_ns: int = _price("from the start of a loopback send to data at the client", call=False)
     select_ns: int = _price("select that finds one descriptor, without the scan")
@@ -49,6 +53,9 @@ class Prices:
     poll_fd_ns: float = _price("poll: scan of one idle descriptor", call=False)
     scan_sleep_fd_ns: float = _price(
         "select or poll that sleeps: joining and leaving one descriptor's wait queue", call=False
+    )
+    fd_miss_ns: float = _price(
+        "scan of one descriptor: extra when what it needs comes from L3 instead of L2", call=False
     )
     epoll_wait_ns: int = _price("epoll_wait, without its events")
     epoll_event_ns: int = _price("epoll_wait: one event reported", call=False)
@@ -97,11 +104,26 @@ class Prices:
     poll_entry_bytes: int = _price(
         "memory of one descriptor that select or poll watches", call=False
     )
+    caches: Caches = NO_MISSES
+
+    def copy_ns(self, nbytes: int) -> float:
+        """A copy of so many bytes, which go through the caches twice: where from and where to."""
+        if 2 * nbytes <= self.caches.l2_bytes:
+            return nbytes * self.copy_ns_per_byte
+        miss_ns = self.copy_miss_ns_per_byte * self.caches.steps(2 * nbytes)
+        return nbytes * (self.copy_ns_per_byte + miss_ns)
+
+    def scan_miss_ns(self, fds: int) -> float:
+        """What a scan of so many descriptors takes longer than if all of them stayed in L2."""
+        if fds * SCAN_BYTES <= self.caches.l2_bytes:
+            return 0.0
+        return fds * self.fd_miss_ns * self.caches.steps(fds * SCAN_BYTES)
 
 
-CALLS = frozenset(f.name for f in fields(Prices) if f.metadata["call"])
-RATES = frozenset(f.name for f in fields(Prices) if f.type == "float")
-ABOUT: Mapping[str, str] = {f.name: f.metadata["about"] for f in fields(Prices)}
+_COSTS = [f for f in fields(Prices) if f.name != "caches"]
+CALLS = frozenset(f.name for f in _COSTS if f.metadata["call"])
+RATES = frozenset(f.name for f in _COSTS if f.type == "float")
+ABOUT: Mapping[str, str] = {f.name: f.metadata["about"] for f in _COSTS}
 """What each cost means, by name."""
 
 
@@ -147,7 +169,8 @@ class CostProfile(BaseModel):
     name: str
     runtime: Literal["native", "python"]
     host: dict[str, str | int | float | bool | None] = {}
-    """Facts of the host it was measured on; empty for a profile from literature."""
+    """Facts of the host it was measured on; in a profile from literature, of the CPU whose caches
+    it takes."""
     costs: dict[str, Cost]
     wakeup: Annotated[list[WakeUp], Field(min_length=1)]
     """By rising idle time."""
@@ -157,6 +180,14 @@ class CostProfile(BaseModel):
     def gil(self) -> bool:
         """Whether the runtime lets one thread at a time run the program's own code."""
         return self.runtime == "python"
+
+    @property
+    def caches(self) -> Caches:
+        """The caches of its host, or endless ones if that did not say."""
+        l2_bytes, l3_bytes = (self.host.get(name) for name in ("l2_bytes", "l3_bytes"))
+        if not (isinstance(l2_bytes, int) and l2_bytes > 0):
+            return NO_MISSES
+        return Caches(l2_bytes, l3_bytes if isinstance(l3_bytes, int) else 0)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -181,7 +212,7 @@ class CostProfile(BaseModel):
                 f"cost profile {self.name!r}: eagain_ns must be at least 1 ns, or a program that "
                 "polls would never let time pass"
             )
-        return Prices(**values)
+        return Prices(**values, caches=self.caches)
 
     def scaled(self, **factors: float) -> CostProfile:
         """A copy with the named costs multiplied, their source marked as assumed."""

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from iosim.caches import NO_MISSES, SCAN_BYTES, Caches
 from iosim.costs import ABOUT, CALLS, RATES, SCHEMA, CostProfile, Prices
 from iosim.errors import IosimError
 from iosim.sim import simulate
@@ -36,7 +37,7 @@ def test_every_cost_is_explained_and_carries_its_unit() -> None:
     for name, about in ABOUT.items():
         assert about
         assert name.endswith(("_ns", "_bytes")) or "_ns_per_" in name
-    assert set(ABOUT) == {field.name for field in fields(Prices)}
+    assert set(ABOUT) == {field.name for field in fields(Prices)} - {"caches"}
     assert "user_ns" not in CALLS
 
 
@@ -55,6 +56,44 @@ def test_prices_are_whole_nanoseconds_but_rates_are_exact() -> None:
     for name in set(ABOUT) - RATES:
         assert type(getattr(prices, name)) is int
     assert prices.select_fd_ns == NATIVE.costs["select_fd_ns"].value / 3
+
+
+def on_host(**host: Any) -> CostProfile:
+    """The native profile as if it came from that host."""
+    return NATIVE.model_copy(update={"host": host})
+
+
+def test_caches_are_those_of_the_host() -> None:
+    assert on_host(l2_bytes=2**20, l3_bytes=2**25).caches == Caches(2**20, 2**25)
+    assert on_host(l2_bytes=2**20, l3_bytes=None).caches == Caches(2**20)
+    for silent in ({}, {"l2_bytes": None, "l3_bytes": 2**25}, {"l2_bytes": 0}):
+        assert on_host(**silent).caches == NO_MISSES
+
+
+@pytest.mark.parametrize("name", ["native", "python"])
+def test_shipped_profiles_know_their_caches(name: str) -> None:
+    assert CostProfile.shipped(name).caches != NO_MISSES
+
+
+def test_a_scan_costs_more_once_its_descriptors_leave_l2() -> None:
+    prices = on_host(l2_bytes=100 * SCAN_BYTES, l3_bytes=300 * SCAN_BYTES).prices()
+    assert prices.scan_miss_ns(100) == 0
+    # Of twice what a cache holds 0.7968 of it misses, of three times 0.9405, of six times 0.9975.
+    assert prices.scan_miss_ns(200) == pytest.approx(200 * prices.fd_miss_ns * 0.7968, rel=1e-4)
+    assert prices.scan_miss_ns(600) == pytest.approx(
+        600 * prices.fd_miss_ns * (0.9975 + 3 * 0.7968), rel=1e-4
+    )
+    without_l3 = on_host(l2_bytes=100 * SCAN_BYTES).prices()
+    assert without_l3.scan_miss_ns(200) == pytest.approx(4 * prices.scan_miss_ns(200))
+    assert on_host().prices().scan_miss_ns(10**9) == 0
+
+
+def test_a_copy_costs_more_once_both_its_ends_leave_l2() -> None:
+    prices = on_host(l2_bytes=2_000).prices()
+    in_l2_ns, beyond_ns = prices.copy_ns_per_byte, 4 * prices.copy_miss_ns_per_byte
+    assert prices.copy_ns(1_000) == 1_000 * in_l2_ns
+    assert prices.copy_ns(2_000) == pytest.approx(2_000 * (in_l2_ns + 0.7968 * beyond_ns), rel=1e-4)
+    assert prices.copy_ns(10**6) == pytest.approx(10**6 * (in_l2_ns + beyond_ns))
 
 
 def test_scaled_profile_is_marked() -> None:

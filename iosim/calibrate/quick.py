@@ -213,9 +213,11 @@ def _sleep(samples: Samples, wakeup: Sequence[WakeUp]) -> dict[str, Cost]:
 
 def _assumed() -> dict[str, Cost]:
     """Costs that are not measured: of a network card, which loopback does not have, of a handler
-    apart from the call that it interrupts, of what is new with rings, and of memory."""
+    apart from the call that it interrupts, of what is new with rings, of caches that are too small,
+    and of memory."""
     native = CostProfile.shipped("native").costs
     card = ("irq_ns", "softirq_ns_per_packet")
     rings = ("uring_multishot_ns", "uring_buffer_ns", "uring_peek_ns", "sqpoll_look_ns")
+    caches = ("copy_miss_ns_per_byte", "fd_miss_ns")
     memory = ("thread_bytes", "socket_bytes", "epoll_item_bytes", "poll_entry_bytes")
-    return {name: native[name] for name in (*card, "signal_handler_ns", *rings, *memory)}
+    return {name: native[name] for name in (*card, "signal_handler_ns", *rings, *caches, *memory)}

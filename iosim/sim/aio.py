@@ -67,7 +67,7 @@ class Helper(Thread):
             if not file.readable:
                 yield from self.sleep_on(file)
         taken = take(self.system, file, nbytes)
-        self.debt_ns += round(prices.aio_helper_ns + max(0, taken) * prices.copy_ns_per_byte)
+        self.debt_ns += round(prices.aio_helper_ns + prices.copy_ns(max(0, taken)))
         return taken
 
 

@@ -37,14 +37,10 @@ class Clients:
         self._env: Environment = system.env
         self._connection_of = schedule.connection.tolist()
         self._intended_ns = schedule.intended_ns.tolist()
-        self._send_ns = round(
-            prices.client_send_ns + prices.copy_ns_per_byte * workload.request_bytes
-        )
+        self._send_ns = round(prices.client_send_ns + prices.copy_ns(workload.request_bytes))
         self._wake_ns = prices.client_wake_ns
-        self._way_in_ns = round(
-            prices.delivery_ns + prices.copy_ns_per_byte * workload.request_bytes
-        )
-        self._way_out_ns = round(prices.reply_ns + prices.copy_ns_per_byte * workload.reply_bytes)
+        self._way_in_ns = round(prices.delivery_ns + prices.copy_ns(workload.request_bytes))
+        self._way_out_ns = round(prices.reply_ns + prices.copy_ns(workload.reply_bytes))
         self._closed_loop = workload.arrivals == "closed"
         self._hang_up = False
         self._next = 0

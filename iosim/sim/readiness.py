@@ -277,7 +277,8 @@ class ReadinessCalls(Thread):
         deadline = None if timeout_ns is None else Deadline(self, timeout_ns, MICROSECOND_NS)
         prices = self.system.prices
         self.system.syscalls["select"] += 1
-        scan_ns = round(fds.highest * prices.select_fd_ns)
+        # The bits of others are looked at too, but not what belongs to them.
+        scan_ns = round(fds.highest * prices.select_fd_ns + prices.scan_miss_ns(len(fds)))
         return (yield from self._scan(fds, prices.select_ns, scan_ns, lambda fd: fd, deadline))
 
     def poll(self, fds: FdSet, timeout_ns: int | None = None) -> Call[list[int]]:
@@ -286,7 +287,7 @@ class ReadinessCalls(Thread):
         deadline = None if timeout_ns is None else Deadline(self, timeout_ns, MILLISECOND_NS)
         prices = self.system.prices
         self.system.syscalls["poll"] += 1
-        scan_ns = round(len(fds) * prices.poll_fd_ns)
+        scan_ns = round(len(fds) * prices.poll_fd_ns + prices.scan_miss_ns(len(fds)))
         return (yield from self._scan(fds, prices.poll_ns, scan_ns, fds.position, deadline))
 
     def _scan(

@@ -176,7 +176,7 @@ class RingWork(Thread):
             # All of it, in several steps if need be (MSG_WAITALL, io_uring_prep_send(3)).
             taken = put(system, file, submission.nbytes - submission.sent)
             submission.sent += max(0, taken)
-            copied_ns = max(0, taken) * prices.copy_ns_per_byte
+            copied_ns = prices.copy_ns(max(0, taken))
             if taken == EAGAIN or (0 < submission.sent < submission.nbytes and not file.shut):
                 file.way_out().waiting.append(submission)
                 self.debt_ns += round(prices.uring_sqe_ns + copied_ns)
@@ -194,7 +194,7 @@ class RingWork(Thread):
             yield from self._post(submission, result)
         else:
             result = take(system, file, submission.nbytes)
-            self.debt_ns += round(prices.uring_recv_ns + max(0, result) * prices.copy_ns_per_byte)
+            self.debt_ns += round(prices.uring_recv_ns + prices.copy_ns(max(0, result)))
             yield from self._post(submission, result)
 
     def _go_on(self, submission: Submission) -> Call[None]:
@@ -224,7 +224,7 @@ class RingWork(Thread):
             else:
                 assert ring.buffers is not None
                 result = take(system, file, ring.buffer_bytes)
-                copied_ns = max(0, result) * prices.copy_ns_per_byte
+                copied_ns = prices.copy_ns(max(0, result))
                 self.debt_ns += round(prices.uring_multishot_ns + copied_ns)
                 more = result > 0 and ring.has_room
                 buffer = ring.buffers.popleft() if result > 0 else None

@@ -360,7 +360,7 @@ class SocketCalls(Thread):
                 continue
             yield from self.sleep_for_data(connection)
         taken = take(system, connection, nbytes)
-        price_ns = system.prices.recv_ns + round(taken * system.prices.copy_ns_per_byte)
+        price_ns = system.prices.recv_ns + round(system.prices.copy_ns(taken))
         self.debt_ns += price_ns
         system.copy_data_ns += price_ns
         connection.copied_ns = self.env.now_ns + self.debt_ns
@@ -406,7 +406,7 @@ class SocketCalls(Thread):
         if taken != nbytes:
             return (yield from self._send_rest(connection, nbytes, taken))
         prices = system.prices
-        self.debt_ns += prices.send_ns + round(nbytes * prices.copy_ns_per_byte)
+        self.debt_ns += prices.send_ns + round(prices.copy_ns(nbytes))
         return nbytes
 
     def _send_rest(self, connection: Connection, nbytes: int, taken: int) -> Call[int]:
@@ -418,7 +418,7 @@ class SocketCalls(Thread):
             self.debt_ns += prices.eagain_ns
             return EAGAIN
         sent = max(0, taken)
-        self.debt_ns += prices.send_ns + round(sent * prices.copy_ns_per_byte)
+        self.debt_ns += prices.send_ns + round(prices.copy_ns(sent))
         if connection.nonblocking or connection.shut:
             return sent or taken
         while sent < nbytes:
@@ -430,7 +430,7 @@ class SocketCalls(Thread):
             if taken < 0:
                 return taken
             sent += taken
-            self.debt_ns += round(taken * prices.copy_ns_per_byte)
+            self.debt_ns += round(prices.copy_ns(taken))
         return sent
 
     def _sleep_until_writable(self, connection: Connection) -> Call[None]:

@@ -90,7 +90,7 @@ class TracedHelper(TracedThread, Helper):
         made.end_ns, made.result = self.now_ns, taken
         if taken > 0:
             prices = self.system.prices
-            price_ns = round(prices.aio_helper_ns + taken * prices.copy_ns_per_byte)
+            price_ns = round(prices.aio_helper_ns + prices.copy_ns(taken))
             trace.copies.append(Copy(self.name, fd, made.end_ns - price_ns, made.end_ns, taken))
         return taken
 
@@ -178,7 +178,7 @@ def _traced(name: str, call: Callable[..., Call[Any]]) -> Callable[..., Call[Any
         made.end_ns, made.result = self.now_ns, _plain(result)
         if name == "recv" and result > 0:
             prices = self.system.prices
-            price_ns = prices.recv_ns + round(result * prices.copy_ns_per_byte)
+            price_ns = prices.recv_ns + round(prices.copy_ns(result))
             begin_ns = made.end_ns - price_ns
             trace.copies.append(Copy(self.name, args[0], begin_ns, made.end_ns, result))
         return result

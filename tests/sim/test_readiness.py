@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from round_costs import free_costs, profile, round_costs
 
+from iosim.caches import SCAN_BYTES
 from iosim.costs import WakeUp
 from iosim.errors import RunFailed
 from iosim.kernel import EPOLL_CTL_ADD, Call, Kernel
@@ -136,6 +137,37 @@ def serve_nobody(kernel: Kernel, listener: int) -> Call[None]:
     yield from by_epoll(kernel, fd, 1_000)
     epfd = yield from kernel.epoll_create()
     yield from kernel.epoll_wait(epfd, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "connections", "took_ns"),
+    [
+        # 10 for each that is watched, of select for each up to the highest, which is connections
+        # + 3. Of 8 in an L2 for 4, a share of 0.7968 comes from memory, 4 steps of 25 away.
+        ("poll", 4, 40),
+        ("poll", 8, 80 + 637),
+        ("select", 4, 70),
+        ("select", 8, 110 + 637),
+    ],
+)
+def test_a_scan_beyond_l2(name: str, connections: int, took_ns: int) -> None:
+    def program(kernel: Kernel, listener: int) -> Call[None]:
+        fds = kernel.poll_set()
+        for _ in range(connections):
+            fds.add((yield from kernel.accept(listener)))
+        yield from (kernel.poll if name == "poll" else kernel.select)(fds, 0)
+        for fd in (yield from kernel.poll(fds)):
+            nbytes = yield from kernel.recv(fd)
+            for request in kernel.requests(fd, nbytes):
+                yield from kernel.send(fd, request.reply_bytes)
+
+    costs = free_costs(poll_fd_ns=10, select_fd_ns=10, fd_miss_ns=25)
+    costs = costs.model_copy(update={"host": {"l2_bytes": 4 * SCAN_BYTES}})
+    trace = Trace()
+    load = ONE.model_copy(update={"connections": connections})
+    simulate(program, load, profile=costs, trace=trace)
+    first = next(call for call in trace.calls if call.name == name)
+    assert first.end_ns - first.begin_ns == took_ns
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 30))))
