@@ -8,18 +8,19 @@ need it import it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iosim.errors import IosimError
 from iosim.files import replacing
-from iosim.units import format_bytes, format_rate, format_time
+from iosim.units import format_bytes, format_count, format_rate, format_time
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from iosim.calibrate.scan import ScanFit
     from iosim.compare import Cell
 
 PALETTE = {
@@ -143,4 +144,66 @@ def distributions(cells: Sequence[Cell]) -> Figure:
         )
         figure.legend(handles[::-1], labels[::-1], loc="upper right", ncols=2)
         figure.tight_layout()
+    return figure
+
+
+def scan_fits(fits: Mapping[str, ScanFit], title: str, about: str, descriptors: str) -> Figure:
+    """Time of a call over descriptors, measured and fitted: one panel per mechanism.
+
+    `descriptors` says what they are. What is predicted, not fitted, is dashed.
+    """
+    import numpy as np
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    with style():
+        figure = canvas(max(6.5, 3.1 * len(fits)), 4.6)
+        panels = figure.subplots(1, len(fits), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, (mechanism, found) in zip(panels, fits.items(), strict=True):
+            few, many = found.counts.min(), found.counts.max()
+            last = min(found.fit_up_to, many)
+            for low, high, dashes, name in (
+                (few, last, "-", "fitted"),
+                (last, many, (0, (4, 1.2)), "predicted"),
+            ):
+                counts = np.unique(np.geomspace(low, high, 300).round().astype(np.int64))
+                axes.plot(
+                    counts, found.predicted_ns(counts), color=PALETTE["blue"], ls=dashes, label=name
+                )
+            counts = np.unique(np.geomspace(few, many, 300).round().astype(np.int64))
+            axes.plot(
+                counts,
+                found.line_ns(counts),
+                color=PALETTE["vermilion"],
+                ls=":",
+                label="straight line, fitted to the same points",
+            )
+            for rows, fill, name in (
+                (found.fitted, PALETTE["black"], "measured"),
+                (~found.fitted, "white", "measured, not fitted"),
+            ):
+                axes.plot(
+                    found.counts[rows],
+                    found.measured_ns[rows],
+                    color=PALETTE["black"],
+                    mfc=fill,
+                    marker="o",
+                    ms=4.5,
+                    ls="",
+                    label=name,
+                )
+            axes.set_title(mechanism, loc="left")
+            axes.set(xscale="log", yscale="log")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: format_count(count)))
+            axes.yaxis.set_major_locator(LogLocator())
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda ns, _: duration(ns)))
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.set_xlabel(descriptors)
+            axes.grid(True)
+        panels[0].set_ylabel("time of a call")
+        figure.text(0.02, 0.94, title, size=13, weight="bold")
+        figure.text(0.02, 0.885, about, color=FAINT)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, ncols=5, loc="upper left", bbox_to_anchor=(0.005, 0.875))
+        figure.tight_layout(rect=(0, 0, 1, 0.81))
     return figure
