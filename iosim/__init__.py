@@ -10,7 +10,7 @@ kernel:
     iosim.run_real("epoll", load).summary()
 """
 
-from iosim.calibrate import host_profile, quick
+from iosim.calibrate import calibrate_host, host_profile
 from iosim.compare import Comparison, compare
 from iosim.costs import CostProfile
 from iosim.errors import HostRefused, IosimError, RunFailed
@@ -40,9 +40,9 @@ __all__ = [
     "Trace",
     "Workload",
     "answer",
+    "calibrate_host",
     "compare",
     "host_profile",
-    "quick",
     "run_real",
     "simulate",
     "timeline",

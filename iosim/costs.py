@@ -49,10 +49,14 @@ class Prices:
     reply_ns: int = _price("from the start of a loopback send to data at the client", call=False)
     select_ns: int = _price("select that finds one descriptor, without the scan")
     select_fd_ns: float = _price("select: scan of one idle descriptor", call=False)
+    select_number_ns: float = _price(
+        "select: one number up to the highest descriptor, watched or not", call=False
+    )
     poll_ns: int = _price("poll that finds one descriptor, without the scan")
     poll_fd_ns: float = _price("poll: scan of one idle descriptor", call=False)
-    scan_sleep_fd_ns: float = _price(
-        "select or poll that sleeps: joining and leaving one descriptor's wait queue", call=False
+    scan_join_fd_ns: float = _price(
+        "select or poll: joining and leaving the wait queue of a descriptor before the first ready",
+        call=False,
     )
     fd_miss_ns: float = _price(
         "scan of one descriptor: extra when what it needs comes from L3 instead of L2", call=False
@@ -127,6 +131,38 @@ ABOUT: Mapping[str, str] = {f.name: f.metadata["about"] for f in _COSTS}
 """What each cost means, by name."""
 
 
+_NEEDED_BY = {
+    "select": "select",
+    "poll_fd": "poll",
+    "poll_entry": "select and poll",
+    "scan_join": "select and poll",
+    "fd_miss": "select and poll",
+    "epoll": "epoll and epoll-et",
+    "fcntl": "programs that set nonblocking or O_ASYNC",
+    "sigprocmask": "sigio, rtsig and aio",
+    "sigsuspend": "sigio",
+    "signal_handler": "programs with signal handlers",
+    "sigwaitinfo": "rtsig and aio",
+    "uring": "io_uring and its variants",
+    "sqpoll": "io_uring-sqpoll",
+    "aio": "aio",
+    "nanosleep": "nonblocking-sleep",
+    "timer_slack": "nonblocking-sleep",
+    "thread": "blocking, blocking-pool and aio",
+    "queue": "programs with queues",
+    "syscall": "programs that call getppid",
+    "irq": "machines with a network card",
+    "softirq": "machines with a network card",
+}
+"""By the beginning of a cost's name."""
+
+
+def needed_by(name: str) -> str:
+    """Which models, or what else, cannot be simulated without a cost."""
+    users = (users for start, users in _NEEDED_BY.items() if name.startswith(start))
+    return next(users, "every model")
+
+
 class Cost(BaseModel):
     """One value of a profile, where it comes from, and the range it was seen in."""
 
@@ -136,7 +172,19 @@ class Cost(BaseModel):
     source: Source
     spread: tuple[float, float] | None = None
     """Lower and upper quartile of the measurements."""
+    interval: tuple[float, float] | None = None
+    """95 % confidence interval of the fit."""
+    identified: bool = True
+    """Whether the measurements tell it at all; if not, it is what was assumed beforehand."""
     note: str = ""
+
+
+def caches_of(host: Mapping[str, Any]) -> Caches:
+    """The caches that a host's facts tell of, or endless ones if they do not."""
+    l2_bytes, l3_bytes = (host.get(name) for name in ("l2_bytes", "l3_bytes"))
+    if not (isinstance(l2_bytes, int) and l2_bytes > 0):
+        return NO_MISSES
+    return Caches(l2_bytes, l3_bytes if isinstance(l3_bytes, int) else 0)
 
 
 class WakeUp(BaseModel):
@@ -168,6 +216,8 @@ class CostProfile(BaseModel):
     schema_version: int = SCHEMA
     name: str
     runtime: Literal["native", "python"]
+    date: str | None = None
+    """When it was measured, ISO 8601."""
     host: dict[str, str | int | float | bool | None] = {}
     """Facts of the host it was measured on; in a profile from literature, of the CPU whose caches
     it takes."""
@@ -184,15 +234,13 @@ class CostProfile(BaseModel):
     @property
     def caches(self) -> Caches:
         """The caches of its host, or endless ones if that did not say."""
-        l2_bytes, l3_bytes = (self.host.get(name) for name in ("l2_bytes", "l3_bytes"))
-        if not (isinstance(l2_bytes, int) and l2_bytes > 0):
-            return NO_MISSES
-        return Caches(l2_bytes, l3_bytes if isinstance(l3_bytes, int) else 0)
+        return caches_of(self.host)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if missing := [name for name in ABOUT if name not in self.costs]:
-            raise ValueError(f"missing costs: {', '.join(missing)}")
+            needed = (f"{name} (for {needed_by(name)})" for name in missing)
+            raise ValueError(f"missing costs: {', '.join(needed)}")
         if unknown := [name for name in self.costs if name not in ABOUT]:
             raise ValueError(f"unknown costs: {', '.join(unknown)}")
         idle = [row.idle_ns for row in self.wakeup]

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from iosim import cli
+from iosim.calibrate.calibration import Steps
 from iosim.costs import ABOUT, CostProfile
 from iosim.doctor import Finding, Report
 from iosim.host import why_not
@@ -313,7 +314,11 @@ def test_compare_prints_a_table_with_every_model(iosim: Command) -> None:
 def test_calibrate(iosim: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """The measurement itself is replaced: here it is the command that counts."""
     measured = CostProfile.shipped("native").model_copy(update={"name": "this host"})
-    monkeypatch.setattr("iosim.cli.calibrate.quick", lambda progress: measured)
+
+    def calibrate(*_: Any, **options: Any) -> tuple[CostProfile, Steps]:
+        return measured, Steps({}, None)
+
+    monkeypatch.setattr("iosim.calibrate.cache.calibrate", calibrate)
     said = iosim("calibrate", "--json", "--out", "mine.json").json()
     assert said["path"] == "mine.json"
     assert set(said["costs"]) == set(ABOUT)

@@ -159,7 +159,7 @@ def removed(*names: str) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (removed("recv_ns", "send_ns"), "missing costs: recv_ns, send_ns"),
+        (removed("recv_ns", "send_ns"), r"missing costs: recv_ns \(for every model\), send_ns \("),
         (
             changed("costs", "warp_ns", to={"value": 1, "source": "assumed"}),
             "unknown costs: warp_ns",

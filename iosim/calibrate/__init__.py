@@ -1,6 +1,18 @@
-"""Measure what this host's kernel actions cost, and keep the result for later runs."""
+"""Measure what a host's kernel actions cost, with the benchmarks run as programs of their own."""
 
-from iosim.calibrate.cache import host_profile, profile_for
-from iosim.calibrate.quick import quick
+from iosim.calibrate.cache import calibrate_host, host_profile, profile_for
+from iosim.calibrate.calibration import FULL, QUICK, Plan, calibrate
+from iosim.calibrate.real import ThisHost
+from iosim.calibrate.simulated import Simulated
 
-__all__ = ["host_profile", "profile_for", "quick"]
+__all__ = [
+    "FULL",
+    "QUICK",
+    "Plan",
+    "Simulated",
+    "ThisHost",
+    "calibrate",
+    "calibrate_host",
+    "host_profile",
+    "profile_for",
+]

@@ -31,7 +31,7 @@ def main() -> None:
             message = bytes(nbytes)
             began_ns = monotonic_ns()
             for sock in sockets[first : first + count]:
-                sock.send(message)
+                sock.sendall(message)
             answer = (monotonic_ns() - began_ns) / count
         elif command == "drain":
             count, nbytes = arguments

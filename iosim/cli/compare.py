@@ -28,7 +28,7 @@ from iosim.cli.options import (
     Service,
     Think,
 )
-from iosim.cli.output import check_writable, console, print_json, progress_bar
+from iosim.cli.output import check_writable, console, print_json, progress_bar, warn
 from iosim.compare import FIGURES, LIGHT, Comparison, compare
 from iosim.errors import IosimError
 from iosim.host import why_not
@@ -72,6 +72,12 @@ def compare_command(
     if costs is None:
         with progress_bar("calibrating this host") as advance:
             costs = cache.host_profile(advance) or cache.profile_for(None)
+    if differences := cache.differences(costs):
+        warn(
+            f"cost profile {costs.name!r} was measured on another host ({'; '.join(differences)}): "
+            "what differs between the hosts will look like errors of the simulation; "
+            "run `iosim calibrate` and leave --profile out"
+        )
     with progress_bar("comparing") as advance:
         result = compare(
             chosen, workload, profile=costs, repeats=repeats, seed=seed, progress=advance

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,11 @@ def check_writable(path: Path | None) -> None:
             f"cannot write {path}: folder {path.parent} is missing or not writable; "
             "choose a place you may write to"
         )
+
+
+def warn(message: str) -> None:
+    """Print one line on standard error."""
+    print(f"iosim: warning: {message}", file=sys.stderr)
 
 
 def print_json(data: Any) -> None:

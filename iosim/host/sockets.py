@@ -62,6 +62,8 @@ class SocketCalls(Thread):
 
     def recv(self, fd: int, nbytes: int = READ_BYTES) -> Call[int]:
         self.syscalls["recv"] += 1
+        if nbytes > READ_BYTES and nbytes > len(self.buffer):
+            self.buffer = bytearray(nbytes)
         connection = self.server.connections[fd]
         began_ns = monotonic_ns()
         if connection.nonblocking:

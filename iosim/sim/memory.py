@@ -26,15 +26,16 @@ class Memory:
             "poll_entries": prices.poll_entry_bytes,
         }
         self._count: Counter[str] = Counter()
-        self._bytes = 0
+        self.taken_bytes = 0
+        """What is taken now."""
         self._at_peak: Counter[str] = Counter()
         self._peak_bytes = 0
 
     def add(self, kind: str, count: int = 1) -> None:
         """Take memory for one more, or `count` more; raises IosimError where there is none left."""
         self._count[kind] += count
-        self._bytes += count * self._price_bytes[kind]
-        if self.limit_bytes is not None and self._bytes > self.limit_bytes:
+        self.taken_bytes += count * self._price_bytes[kind]
+        if self.limit_bytes is not None and self.taken_bytes > self.limit_bytes:
             raise IosimError(self._refusal(self.limit_bytes))
 
     def remove(self, kind: str, count: int = 1) -> None:
@@ -42,7 +43,7 @@ class Memory:
         # Only what is given back can hide a peak, so that adding need not look for one.
         self._note_peak()
         self._count[kind] -= count
-        self._bytes -= count * self._price_bytes[kind]
+        self.taken_bytes -= count * self._price_bytes[kind]
 
     def peak_bytes(self) -> dict[str, int]:
         """The most that was taken at any one time: by kind, and the "total"."""
@@ -51,8 +52,8 @@ class Memory:
         return parts | {"total": self._peak_bytes}
 
     def _note_peak(self) -> None:
-        if self._bytes > self._peak_bytes:
-            self._peak_bytes = self._bytes
+        if self.taken_bytes > self._peak_bytes:
+            self._peak_bytes = self.taken_bytes
             self._at_peak = self._count.copy()
 
     def _refusal(self, limit_bytes: int) -> str:

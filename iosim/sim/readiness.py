@@ -60,9 +60,15 @@ class WatchedSet:
     def __len__(self) -> int:
         return len(self._order)
 
-    def position(self, fd: int) -> int:
-        """Sort key for the order of adding."""
-        return self._order[fd]
+    def by_number(self, fd: int) -> int:
+        """How many come before a descriptor in the order of numbers, if there are no gaps."""
+        return len(self._order) - 1 - (self.highest - fd)
+
+    def by_adding(self, fd: int) -> float:
+        """How many come before a descriptor in the order of adding, if none has been discarded;
+        those that have been are counted as if they were evenly spread."""
+        first = next(iter(self._order.values()))
+        return (self._order[fd] - first) * len(self._order) / (self._added - first)
 
 
 class Sleeper:
@@ -277,9 +283,13 @@ class ReadinessCalls(Thread):
         deadline = None if timeout_ns is None else Deadline(self, timeout_ns, MICROSECOND_NS)
         prices = self.system.prices
         self.system.syscalls["select"] += 1
-        # The bits of others are looked at too, but not what belongs to them.
-        scan_ns = round(fds.highest * prices.select_fd_ns + prices.scan_miss_ns(len(fds)))
-        return (yield from self._scan(fds, prices.select_ns, scan_ns, lambda fd: fd, deadline))
+        # Of the numbers that are not watched only the bit is looked at.
+        scan_ns = (
+            len(fds) * prices.select_fd_ns
+            + fds.highest * prices.select_number_ns
+            + prices.scan_miss_ns(len(fds))
+        )
+        return (yield from self._scan(fds, prices.select_ns, scan_ns, fds.by_number, deadline))
 
     def poll(self, fds: FdSet, timeout_ns: int | None = None) -> Call[list[int]]:
         assert isinstance(fds, WatchedSet)
@@ -287,23 +297,26 @@ class ReadinessCalls(Thread):
         deadline = None if timeout_ns is None else Deadline(self, timeout_ns, MILLISECOND_NS)
         prices = self.system.prices
         self.system.syscalls["poll"] += 1
-        scan_ns = round(len(fds) * prices.poll_fd_ns + prices.scan_miss_ns(len(fds)))
-        return (yield from self._scan(fds, prices.poll_ns, scan_ns, fds.position, deadline))
+        scan_ns = len(fds) * prices.poll_fd_ns + prices.scan_miss_ns(len(fds))
+        return (yield from self._scan(fds, prices.poll_ns, scan_ns, fds.by_adding, deadline))
 
     def _scan(
         self,
         fds: WatchedSet,
         base_ns: int,
-        scan_ns: int,
-        order: Callable[[int], int],
+        scan_ns: float,
+        position: Callable[[int], float],
         deadline: Deadline | None,
     ) -> Call[list[int]]:
-        """Scan; with nothing found join every wait queue, sleep, and scan again."""
-        system = self.system
+        """Scan, and join the wait queues of all descriptors before the first that is ready; with
+        none found sleep, and scan again without joining (do_poll in the kernel's fs/select.c)."""
+        join_ns = self.system.prices.scan_join_fd_ns
+        joins = deadline is None or not deadline.passed
         while not (ready := self._readable(fds)):
             if deadline is not None and deadline.passed:
                 break
-            self.debt_ns += scan_ns + round(len(fds) * system.prices.scan_sleep_fd_ns)
+            self.debt_ns += round(scan_ns + len(fds) * join_ns)
+            joins = False
             yield from self.pay()
             if self._readable(fds):
                 continue
@@ -315,8 +328,9 @@ class ReadinessCalls(Thread):
             sleeper.leave()
         if deadline is not None:
             deadline.over = True
-        self.debt_ns += base_ns + scan_ns
-        ready.sort(key=order)
+        ready.sort(key=position)
+        joined = max(0, position(ready[0])) if joins and ready else 0
+        self.debt_ns += base_ns + round(scan_ns + joined * join_ns)
         self.noticed(ready)
         return ready
 

@@ -449,7 +449,7 @@ class SocketCalls(Thread):
         system.syscalls["poll"] += 1
         connection = system.files[fd]
         if not connection.writable(system.machine.send_buffer_bytes):
-            self.debt_ns += round(prices.poll_fd_ns + prices.scan_sleep_fd_ns)
+            self.debt_ns += round(prices.poll_fd_ns + prices.scan_join_fd_ns)
             yield from self._sleep_until_writable(connection)
         self.debt_ns += prices.poll_ns + round(prices.poll_fd_ns)
 

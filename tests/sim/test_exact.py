@@ -29,9 +29,10 @@ COSTS = profile(
         "reply_ns": 2_000,
         "select_ns": 400,
         "select_fd_ns": 10,
+        "select_number_ns": 5,
         "poll_ns": 600,
         "poll_fd_ns": 10,
-        "scan_sleep_fd_ns": 30,
+        "scan_join_fd_ns": 30,
         "epoll_wait_ns": 200,
         "epoll_event_ns": 50,
         "epoll_ctl_ns": 250,
@@ -101,7 +102,7 @@ ONE_EXPECTED = {
     "nonblocking": (0, 10_000, 10_000, 11_050, 11_050, 11_550, 11_550, 13_570, 15_600),
     # The passes begin 4200 after each multiple of 100,000; found at 104,200.
     "nonblocking-sleep": (0, 10_000, 10_000, 11_050, 11_050, 104_550, 104_550, 106_570, 108_600),
-    # 3000 + 400 wake-up, 400 select, 4 x 10 scan up to descriptor 4; then recv 350.
+    # 3000 + 400 wake-up, 400 select, 2 x 10 scan and 4 x 5 numbers; then recv 350.
     "select": (0, 10_000, 10_000, 11_050, 11_050, 14_890, 15_240, 17_260, 19_290),
     # 600 poll, 2 x 10 scan of listener and connection.
     "poll": (0, 10_000, 10_000, 11_050, 11_050, 15_070, 15_420, 17_440, 19_470),
@@ -161,11 +162,12 @@ THREE_EXPECTED = {
         (1, 0, 250, 1_300, 1_300, 8_850, 8_850, 10_870, 12_900),
         (2, 0, 500, 1_550, 1_550, 11_750, 11_750, 13_770, 15_800),
     ],
-    # All three are there when the program runs at 4050 (+400): 400 select, 6 x 10 scan.
+    # All three are there when the program runs at 4050 (+400): 400 select, 4 x 10 scan and 6 x 5
+    # numbers.
     "select": [
-        (0, 0, 0, 1_050, 1_050, 4_910, 5_260, 7_280, 9_310),
-        (1, 0, 250, 1_300, 1_300, 4_910, 8_160, 10_180, 12_210),
-        (2, 0, 500, 1_550, 1_550, 4_910, 11_060, 13_080, 15_110),
+        (0, 0, 0, 1_050, 1_050, 4_920, 5_270, 7_290, 9_320),
+        (1, 0, 250, 1_300, 1_300, 4_920, 8_170, 10_190, 12_220),
+        (2, 0, 500, 1_550, 1_550, 4_920, 11_070, 13_090, 15_120),
     ],
     # 600 poll, 4 x 10 scan.
     "poll": [

@@ -142,12 +142,13 @@ def serve_nobody(kernel: Kernel, listener: int) -> Call[None]:
 @pytest.mark.parametrize(
     ("name", "connections", "took_ns"),
     [
-        # 10 for each that is watched, of select for each up to the highest, which is connections
-        # + 3. Of 8 in an L2 for 4, a share of 0.7968 comes from memory, 4 steps of 25 away.
+        # 10 for each that is watched, of select 1 for each number up to the highest, which is
+        # connections + 3. Of 8 in an L2 for 4, a share of 0.7968 comes from memory, 4 steps of 25
+        # away.
         ("poll", 4, 40),
         ("poll", 8, 80 + 637),
-        ("select", 4, 70),
-        ("select", 8, 110 + 637),
+        ("select", 4, 40 + 7),
+        ("select", 8, 80 + 11 + 637),
     ],
 )
 def test_a_scan_beyond_l2(name: str, connections: int, took_ns: int) -> None:
@@ -161,7 +162,7 @@ def test_a_scan_beyond_l2(name: str, connections: int, took_ns: int) -> None:
             for request in kernel.requests(fd, nbytes):
                 yield from kernel.send(fd, request.reply_bytes)
 
-    costs = free_costs(poll_fd_ns=10, select_fd_ns=10, fd_miss_ns=25)
+    costs = free_costs(poll_fd_ns=10, select_fd_ns=10, select_number_ns=1, fd_miss_ns=25)
     costs = costs.model_copy(update={"host": {"l2_bytes": 4 * SCAN_BYTES}})
     trace = Trace()
     load = ONE.model_copy(update={"connections": connections})
@@ -252,3 +253,34 @@ def wakeups_per_connection(model: Model) -> float:
 def test_the_herd(model: Model, wakeups: int) -> None:
     """A connection wakes every worker that watches for it, or one."""
     assert wakeups_per_connection(model) == pytest.approx(wakeups, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["poll", "select"])
+@pytest.mark.parametrize("ready", range(4))
+@pytest.mark.parametrize("timeout_ns", [None, 0])
+def test_joins_the_wait_queues_before_the_first_that_is_ready(
+    name: str, ready: int, timeout_ns: int | None
+) -> None:
+    """7 for each of them, but none if the call cannot sleep."""
+
+    def program(kernel: Kernel, listener: int) -> Call[None]:
+        fds = []
+        watched = kernel.poll_set()
+        for _ in range(4):
+            fds.append((yield from kernel.accept(listener)))
+            watched.add(fds[-1])
+        (fd,) = yield from kernel.poll(watched)
+        others = [other for other in fds if other != fd]
+        watched = kernel.poll_set()
+        for other in [*others[:ready], fd, *others[ready:]]:
+            watched.add(other)
+        yield from (kernel.poll if name == "poll" else kernel.select)(watched, timeout_ns)
+        yield from kernel.recv(fd)
+        yield from kernel.send(fd, 64)
+
+    trace = Trace()
+    load = ONE.model_copy(update={"connections": 4, "request_bytes": 64, "reply_bytes": 64})
+    run = simulate(program, load, profile=free_costs(scan_join_fd_ns=7), trace=trace)
+    again = [call for call in trace.calls if call.name in ("poll", "select")][1]
+    position = ready if name == "poll" else int(run.records["connection"][0])
+    assert again.end_ns - again.begin_ns == (7 * position if timeout_ns is None else 0)

@@ -1,0 +1,107 @@
+"""io_uring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iosim.calibrate.bench import BATCH, SMALL_BYTES, Bench, benchmark, times
+from iosim.kernel import READ_BYTES, Call
+
+ENTRIES = 1_024
+EACH = 1 / BATCH
+"""The share of a call that every entry of a batch bears."""
+
+
+@benchmark(needs="io_uring")
+def io_uring_enter(bench: Bench) -> Call[None]:
+    """A call with nothing to submit and nothing to take (uring_enter_ns)."""
+    ring = yield from bench.kernel.io_uring_setup(ENTRIES)
+    for _ in range(bench.rounds):
+        block = times(BATCH, bench.kernel.io_uring_enter, ring, 0)
+        yield from bench.time("empty", block, BATCH, uring_enter_ns=1)
+
+
+@benchmark(needs="io_uring")
+def io_uring_entries(bench: Bench) -> Call[None]:
+    """One call for many entries: receives that must wait (uring_sqe_ns), their completions
+    (uring_recv_ns), and sends (uring_send_ns)."""
+    kernel = bench.kernel
+    ring = yield from kernel.io_uring_setup(ENTRIES)
+    yield from bench.connect()
+    fds = bench.fds
+
+    def receive() -> Call[None]:
+        for fd in fds:
+            kernel.prep_recv(ring, fd, READ_BYTES, fd)
+        yield from kernel.io_uring_enter(ring, 0)
+
+    def send() -> Call[None]:
+        for fd in fds:
+            kernel.prep_send(ring, fd, SMALL_BYTES, fd)
+        yield from kernel.io_uring_enter(ring, BATCH)
+
+    copy = bench.copy(SMALL_BYTES)
+    for _ in range(bench.rounds):
+        yield from bench.time("arm", receive(), BATCH, uring_sqe_ns=1, uring_enter_ns=EACH)
+        yield from bench.feed(fds)
+        block = kernel.io_uring_enter(ring, BATCH)
+        yield from bench.time(
+            "complete", block, BATCH, uring_recv_ns=1, uring_enter_ns=EACH, **copy
+        )
+        yield from bench.time("send", send(), BATCH, uring_send_ns=1, uring_enter_ns=EACH, **copy)
+        yield from bench.peer.drain(BATCH, SMALL_BYTES)
+
+
+@benchmark(needs="io_uring")
+def io_uring_multishot(bench: Bench) -> Call[None]:
+    """Receives that complete again and again (uring_multishot_ns), and giving back the buffers
+    that they fill (uring_buffer_ns)."""
+    kernel = bench.kernel
+    ring = yield from kernel.io_uring_setup(ENTRIES)
+    yield from kernel.io_uring_register_buffers(ring, 2 * BATCH, 4_096)
+    yield from bench.connect()
+    for fd in bench.fds:
+        kernel.prep_recv_multishot(ring, fd, fd)
+    yield from kernel.io_uring_enter(ring, 0)
+    buffers: list[int] = []
+
+    def complete() -> Call[None]:
+        for done in (yield from kernel.io_uring_enter(ring, BATCH)):
+            assert done.buffer is not None
+            buffers.append(done.buffer)
+
+    def give_back() -> Call[None]:
+        for buffer in buffers:
+            kernel.io_uring_return_buffer(ring, buffer)
+        return
+        yield
+
+    copy: dict[str, Any] = bench.copy(SMALL_BYTES)
+    for _ in range(bench.rounds):
+        yield from bench.feed(bench.fds)
+        yield from bench.time(
+            "complete", complete(), BATCH, uring_multishot_ns=1, uring_enter_ns=EACH, **copy
+        )
+        yield from bench.time("give back", give_back(), BATCH, uring_buffer_ns=1)
+        buffers.clear()
+
+
+@benchmark(needs="io_uring")
+def io_uring_sqpoll(bench: Bench) -> Call[None]:
+    """Submitting while the kernel thread of SQPOLL is awake (uring_peek_ns)."""
+    kernel = bench.kernel
+    ring = yield from kernel.io_uring_setup(ENTRIES, sqpoll_idle_ns=2_000_000_000)
+    yield from bench.connect(1)
+    fd = bench.fds[0]
+
+    def submit() -> Call[None]:
+        kernel.prep_send(ring, fd, SMALL_BYTES, fd)
+        yield from kernel.io_uring_submit(ring)
+
+    yield from submit()
+    yield from kernel.io_uring_enter(ring, 1)
+    yield from bench.peer.drain(1, SMALL_BYTES)
+    for _ in range(4 * bench.rounds):
+        yield from bench.time("submit", submit(), 1, uring_peek_ns=1)
+        yield from kernel.io_uring_enter(ring, 1)
+        yield from bench.peer.drain(1, SMALL_BYTES)
