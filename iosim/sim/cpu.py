@@ -60,6 +60,7 @@ class Task:
         "_spent_ns",
         "alarm",
         "booked_user_ns",
+        "cold_ns",
         "core",
         "cpu",
         "debt_ns",
@@ -89,6 +90,9 @@ class Task:
         self.pinned = False
         """The thread never leaves its core."""
         self.debt_ns = 0
+        self.cold_ns = 0
+        """As much of it as is no part of the call that was woken: what the program does next takes
+        longer, with cold caches."""
         self.user_ns = 0
         """The user time in all debts up to now."""
         self.booked_user_ns = 0
@@ -133,6 +137,7 @@ class Task:
     def pay(self) -> Work:
         """Hold the core for what the thread owes."""
         debt_ns, self.debt_ns = self.debt_ns, 0
+        self.cold_ns = 0
         if debt_ns < self.slice_left_ns:
             self.slice_left_ns -= debt_ns
             if debt_ns and not self.env.jump(debt_ns):
@@ -340,7 +345,8 @@ class Cpu:
             latency_ns, cpu_ns, cold_ns = self._wakeups.draw(now - core.idle_since_ns)
             # The processor time cannot have begun before the wake-up.
             task.switch_in_ns = switch_in_ns = max(0, min(cpu_ns - cold_ns, latency_ns))
-            task.debt_ns += cpu_ns - switch_in_ns
+            task.cold_ns = cpu_ns - switch_in_ns
+            task.debt_ns += task.cold_ns
             task.runs_at_ns = now + latency_ns
             task.alarm.ring_in(latency_ns)
             if core.busy_until_ns > now:

@@ -342,7 +342,7 @@ class ReadinessCalls(Thread):
 
     def noticed(self, ready: list[int]) -> None:
         """Note when the program learned that these are readable."""
-        now_ns = self.env.now_ns + self.debt_ns
+        now_ns = self.now_ns
         files = self.system.files
         for fd in ready:
             files[fd].noticed_ns = now_ns

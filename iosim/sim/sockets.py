@@ -363,7 +363,7 @@ class SocketCalls(Thread):
         price_ns = system.prices.recv_ns + round(system.prices.copy_ns(taken))
         self.debt_ns += price_ns
         system.copy_data_ns += price_ns
-        connection.copied_ns = self.env.now_ns + self.debt_ns
+        connection.copied_ns = self.now_ns
         return taken
 
     def requests(self, fd: int, nbytes: int) -> Sequence[Request]:

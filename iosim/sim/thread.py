@@ -46,7 +46,7 @@ class Thread(Task):
     @property
     def now_ns(self) -> int:
         """The thread's own time: the clock, plus the work it has not yet paid for."""
-        now_ns: int = self.env.now_ns + self.debt_ns
+        now_ns: int = self.env.now_ns + self.debt_ns - self.cold_ns
         return now_ns
 
     def sleep_on(self, file: File) -> Wait:

@@ -147,10 +147,10 @@ class TracedKernel(TracedRingWork, SimKernel):
 
     def settle(self) -> Call[None]:
         """Pay; if others held the core meanwhile, the last call has taken that much longer."""
-        due_ns = self.now_ns
+        due_ns = self.env.now_ns + self.debt_ns
         yield from self.pay()
         if self.last_call is not None and self.last_call.end_ns is not None:
-            self.last_call.end_ns += self.now_ns - due_ns
+            self.last_call.end_ns += self.env.now_ns - due_ns
 
 
 def _plain(value: Any) -> Any:
