@@ -130,9 +130,9 @@ class Clients:
 
         Returns when it is on the server's machine or, with a network card, begins its way there.
         """
-        sent_ns = max(intended_ns, self._free_ns)
+        free_ns, records = self._free_ns, self._records
+        sent_ns = intended_ns if intended_ns > free_ns else free_ns  # max() takes much longer
         self._free_ns = sent_ns + self._send_ns
-        records = self._records
         records.intended_ns[number] = intended_ns
         records.sent_ns[number] = sent_ns
         return sent_ns if self._card is not None else sent_ns + self._way_in_ns
@@ -154,7 +154,9 @@ class Clients:
             number, sent = connection.answering, connection.sent
             if not sent:
                 self._records.done_ns[number] = now_ns
-            part = min(unsent, self._reply_bytes - sent)
+            part = self._reply_bytes - sent
+            if part > unsent:
+                part = unsent
             unsent -= part
             if self._card is None:
                 replied_ns = now_ns + self._way_out_ns

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from array import array
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -137,7 +137,8 @@ class System:
         self.epolls: list[Any] = []
         """The epoll instances that are open."""
         self.tasks: list[Any] = []
-        self.syscalls: Counter[str] = Counter()
+        self.syscalls: defaultdict[str, int] = defaultdict(int)
+        """Calls by name. (To count one up in a Counter takes three times as long.)"""
         self.empty_polls = 0
         self.wait_for_data_ns = 0
         self.copy_data_ns = 0
