@@ -42,7 +42,10 @@ class RxQueue(Generic[AnyPacket]):
     ) -> None:
         self._env = system.env
         self._cpu = system.cpu
-        self._nic = nic
+        self._places = nic.rx_ring
+        self._budget = nic.napi_budget
+        self._coalesce_ns = nic.coalesce_ns
+        self._coalesce_frames = nic.coalesce_frames
         self._irq_ns = system.prices.irq_ns
         self._packet_ns = system.prices.softirq_ns_per_packet
         self._helper = helper
@@ -58,21 +61,21 @@ class RxQueue(Generic[AnyPacket]):
 
     def take(self, packet: AnyPacket) -> bool:
         """A packet comes in; False if the ring is full and drops it."""
-        nic, waiting = self._nic, len(self._ring) + 1
-        if waiting > nic.rx_ring:
+        waiting = len(self._ring) + 1
+        if waiting > self._places:
             return False
         self._ring.append(packet)
         if self._interrupts:
-            if not nic.coalesce_ns or waiting == nic.coalesce_frames:
+            if not self._coalesce_ns or waiting == self._coalesce_frames:
                 self._interrupt()
             elif waiting == 1:
                 self._first_ns = self._env.now_ns
-                call_in(self._env, nic.coalesce_ns, self._expire)
+                call_in(self._env, self._coalesce_ns, self._expire)
         return True
 
     def _expire(self, _: object) -> None:
         """The time to coalesce is over, unless enough packets came earlier."""
-        due_ns = self._first_ns + self._nic.coalesce_ns
+        due_ns = self._first_ns + self._coalesce_ns
         if self._interrupts and self._ring and self._env.now_ns == due_ns:
             self._interrupt()
 
@@ -92,7 +95,7 @@ class RxQueue(Generic[AnyPacket]):
         self._polled += 1
         if self._interrupts:
             return
-        if self._polled < self._nic.napi_budget:
+        if self._polled < self._budget:
             self._poll(self._packet_ns)
         else:
             self._helper.take_over(self)
@@ -104,7 +107,7 @@ class RxQueue(Generic[AnyPacket]):
 
     def poll_in(self, task: Task) -> Generator[simpy.Event, Any, bool]:
         """Poll once, in a thread; True if packets are left."""
-        for _ in range(self._nic.napi_budget):
+        for _ in range(self._budget):
             task.debt_ns += self._packet_ns
             yield from task.pay()
             self._finish_one()

@@ -10,6 +10,7 @@ the window of one packet that RFC 5681 begins again with, though it would grow.
 from __future__ import annotations
 
 from collections import deque
+from functools import cache
 
 from iosim.machine import Nic
 from iosim.sim.engine import call_in
@@ -25,17 +26,21 @@ class Link:
     """One direction of the wire: packets take it one after the other."""
 
     def __init__(self, nic: Nic) -> None:
-        self._nic = nic
+        self._rate = nic.link_bits_per_s
+        self._latency_ns = nic.latency_ns
+        self._length = cache(lambda payload_bytes: nic.packet_bits(payload_bytes) * 1_000_000_000)
+        """How long a packet occupies the link, by its payload."""
         self._free = 0
-        """When the link is free, in ns times its bits per second: exact, or roundings would add up
-        to a link that is faster than it is."""
+        """When the link is free. This and the length are in ns times the bits per second: exact, or
+        roundings would add up to a link that is faster than it is."""
 
     def carry(self, now_ns: int, payload_bytes: int) -> int:
         """Send a packet as soon as the link is free; when it is at the other end."""
-        rate = self._nic.link_bits_per_s
-        begin = max(self._free, now_ns * rate)
-        self._free = begin + self._nic.packet_bits(payload_bytes) * 1_000_000_000
-        return self._free // rate + self._nic.latency_ns
+        begin = now_ns * self._rate
+        if begin < self._free:
+            begin = self._free
+        self._free = begin + self._length(payload_bytes)
+        return self._free // self._rate + self._latency_ns
 
 
 class Stream:
@@ -81,6 +86,7 @@ class Card:
         self._system = system
         self._nic = nic
         self._env = system.env
+        self._payload_bytes = nic.payload_bytes
         self._in, self._out = Link(nic), Link(nic)
         helpers = [Ksoftirqd(system, core) for core in range(len(system.cpu.cores))]
         self._queues: list[RxQueue[Packet]] = [
@@ -99,7 +105,7 @@ class Card:
             queue = self._queues[spread(connection.client) % len(self._queues)]
             stream = self._streams[connection.client] = Stream(connection, queue)
         while nbytes:
-            part = min(nbytes, self._nic.payload_bytes)
+            part = self._payload_bytes if nbytes > self._payload_bytes else nbytes
             nbytes -= part
             self._send(Packet(stream, number, part, last=not nbytes))
 
@@ -107,7 +113,7 @@ class Card:
         """The server sends `nbytes`; when the last of them is at the client."""
         arrival_ns = now_ns
         while nbytes:
-            part = min(nbytes, self._nic.payload_bytes)
+            part = self._payload_bytes if nbytes > self._payload_bytes else nbytes
             nbytes -= part
             arrival_ns = self._out.carry(now_ns, part)
         return arrival_ns
@@ -136,13 +142,8 @@ class Card:
     def _receive(self, packet: Packet) -> None:
         """The kernel has processed a packet: what is in order goes to the socket."""
         stream = packet.stream
-        lost = stream.lost
-        if lost and lost[0] is packet:
-            lost.popleft()
-            stream.timeouts = 0
-            if lost:
-                following = lost[0]
-                call_in(self._env, self._nic.latency_ns, lambda _: self._send(following))
+        if stream.lost and stream.lost[0] is packet:
+            self._recover(stream)
         stream.early[packet.place] = packet
         nbytes = 0
         while (ordered := stream.early.pop(stream.expected, None)) is not None:
@@ -152,3 +153,11 @@ class Card:
                 self._system.records.ready_ns[ordered.number] = self._env.now_ns
         if nbytes:
             deliver(self._system, stream.connection, nbytes)
+
+    def _recover(self, stream: Stream) -> None:
+        """The first of the lost packets has come: the next is sent when that is acknowledged."""
+        stream.lost.popleft()
+        stream.timeouts = 0
+        if stream.lost:
+            following = stream.lost[0]
+            call_in(self._env, self._nic.latency_ns, lambda _: self._send(following))

@@ -170,8 +170,12 @@ class Gil:
 
         Whoever is still to come does not ask before an interval has gone by.
         """
-        asked_in_ns = (self._asks_at_ns(since) - now_ns for since in self._waiting.values())
-        return min(self.INTERVAL_NS, min(asked_in_ns, default=self.INTERVAL_NS))
+        left_ns = self.INTERVAL_NS
+        for since_ns in self._waiting.values():
+            asked_in_ns = self._asks_at_ns(since_ns) - now_ns
+            if asked_in_ns < left_ns:
+                left_ns = asked_in_ns
+        return left_ns
 
     def _asks_at_ns(self, since_ns: int) -> int:
         """When a thread asks for the lock: at the first interval's end without a switch in it."""
