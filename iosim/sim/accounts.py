@@ -44,8 +44,8 @@ class Account:
         """Take `ns` out of the present span."""
         self._taken_ns.append((use, ns))
 
-    def book_run(self, now_ns: int, user_ns: int, later_ns: int) -> int:
-        """A thread has run up to now, `user_ns` of it in user mode at most; returns that part.
+    def book_run(self, now_ns: int, user_ns: int, later_ns: int) -> None:
+        """A thread has run up to now, `user_ns` of it in user mode.
 
         Of what has been taken, `later_ns` fall into later spans.
         """
@@ -53,14 +53,9 @@ class Account:
         self.since_ns = now_ns
         if self._taken_ns:
             ran_ns -= self._give(ran_ns, later_ns)
-        if user_ns > ran_ns:
-            user_ns = ran_ns
-        elif user_ns < 0:
-            user_ns = 0
         spent_ns = self._spent_ns
         spent_ns[_USER] += user_ns
         spent_ns[_SYSTEM] += ran_ns - user_ns
-        return user_ns
 
     def book_switch(self, now_ns: int, switch_ns: int, later_ns: int) -> None:
         """A thread begins to run; the last `switch_ns` went into that, what was before was idle.

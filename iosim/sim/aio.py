@@ -52,7 +52,7 @@ class Helper(Thread):
         if callable(notify):
             # The new thread blocks no signals, whatever the program's threads block.
             system.start(notify, fd)
-            self.debt_ns += system.prices.thread_create_ns
+            self.charge(system.prices.thread_create_ns)
         elif system.signals.refuses(notify):
             # glibc makes the failure of sigqueue(3) that of the read, whose data is lost.
             system.aio.results[fd] = EAGAIN
@@ -91,7 +91,7 @@ class AioCalls(Thread):
         system.syscalls["aio_read"] += 1
         if fd in pool.busy:
             pool.busy[fd] = (nbytes, notify)
-            self.debt_ns += system.prices.aio_read_ns
+            self.charge(system.prices.aio_read_ns)
             return
         pool.reads.append((fd, nbytes, notify))
         if pool.idle:
@@ -100,12 +100,12 @@ class AioCalls(Thread):
             pool.helpers += 1
             helper = self.helper_type(system, f"aio helper {pool.helpers}", helper=True)
             system.launch(helper, helper.work(pool))
-        self.debt_ns += system.prices.aio_read_ns
+        self.charge(system.prices.aio_read_ns)
 
     def aio_return(self, fd: int) -> Call[int]:
         if self.debt_ns:
             yield from self.pay()
         system = self.system
         system.syscalls["aio_return"] += 1
-        self.debt_ns += system.prices.aio_return_ns
+        self.charge(system.prices.aio_return_ns)
         return system.aio.results.pop(fd)

@@ -22,13 +22,13 @@ class ClockCalls(Thread):
         return sum(map(_processor_ns, self.system.tasks))
 
     def nothing(self) -> Call[None]:
-        self.debt_ns += self.system.prices.user_ns
+        self.charge(self.system.prices.user_ns)
         return
         yield
 
     def getppid(self) -> Call[None]:
         self.system.syscalls["getppid"] += 1
-        self.debt_ns += self.system.prices.syscall_ns
+        self.charge(self.system.prices.syscall_ns)
         return
         yield
 

@@ -4,6 +4,9 @@ A thread pays for its calls late: a call acts at once and adds its price to `deb
 call that reads or changes anything shared pays the debt first, by holding the core that long. The
 order of all actions is that of their true times, and one SimPy event pays for several calls.
 
+Of what it pays at a time, the kernel's part comes first and the user's last: what the program
+computes, and what its language adds to each call.
+
 A thread that is disturbed while it pays, because interrupt work holds it up or another thread takes
 the core, notices when the time it had to pay is over, and then makes up for what it lost.
 """
@@ -35,6 +38,9 @@ class Scan(Protocol):
     def count(self) -> None:
         """Enter the tries made so far into the counters."""
 
+    def passed_user_ns(self) -> int:
+        """The user time of the tries up to now."""
+
     def break_off(self) -> None:
         """Another thread wants the core: make the tries to come one by one."""
 
@@ -64,6 +70,7 @@ class Task:
         "core",
         "cpu",
         "debt_ns",
+        "debt_user_ns",
         "disturbed",
         "env",
         "held_up_ns",
@@ -76,6 +83,7 @@ class Task:
         "scan",
         "slice_left_ns",
         "state",
+        "sure_user_ns",
         "switch_in_ns",
         "unpaid_ns",
         "user_ns",
@@ -93,8 +101,12 @@ class Task:
         self.cold_ns = 0
         """As much of it as is no part of the call that was woken: what the program does next takes
         longer, with cold caches."""
+        self.debt_user_ns = 0
+        """The user time in it."""
         self.user_ns = 0
-        """The user time in all debts up to now."""
+        """The user time in all payments up to now, with the one under way."""
+        self.sure_user_ns = 0
+        """As much of it as had passed when that one began, or was last held up."""
         self.booked_user_ns = 0
         """As much of it as has been booked on a core."""
         self.paid_at_ns = 0
@@ -138,6 +150,9 @@ class Task:
         """Hold the core for what the thread owes."""
         debt_ns, self.debt_ns = self.debt_ns, 0
         self.cold_ns = 0
+        self.sure_user_ns = self.user_ns
+        self.user_ns += self.debt_user_ns
+        self.debt_user_ns = 0
         if debt_ns < self.slice_left_ns:
             self.slice_left_ns -= debt_ns
             if debt_ns and not self.env.jump(debt_ns):
@@ -165,15 +180,15 @@ class Task:
 
     def _make_up(self) -> Work:
         """Go on for as long as the thread was held up or off the core until now."""
-        due_ns = self.env.now_ns
+        self.paid_at_ns = self.env.now_ns
         while True:
             if self.state is RUNNABLE:
                 yield self.alarm
-            due_ns += self.held_up_ns
+            self.paid_at_ns += self.held_up_ns
             self.held_up_ns = 0
-            if due_ns <= self.env.now_ns:
+            if self.paid_at_ns <= self.env.now_ns:
                 break
-            yield Pause(self.env, due_ns - self.env.now_ns)
+            yield Pause(self.env, self.paid_at_ns - self.env.now_ns)
         self.disturbed = False
 
     def come_back(self) -> Generator[simpy.Event, Any, int]:
@@ -194,6 +209,7 @@ class Task:
         if self.scan is not None:
             self.scan.hold_up(ns)
         else:
+            self.sure_user_ns = self.passed_user_ns()
             self.held_up_ns += ns
             self.disturbed = True
 
@@ -248,18 +264,20 @@ class Task:
         self.take_core()
         self.slice_left_ns = slice_left_ns
 
-    def left_ns(self, now_ns: int) -> int:
-        """What is left of the payment under way; user time comes last in it."""
-        return max(0, self.paid_at_ns + self.held_up_ns - now_ns) + self.unpaid_ns
+    def passed_user_ns(self) -> int:
+        """The user time up to now."""
+        if self.scan is not None:
+            return self.user_ns + self.scan.passed_user_ns()
+        left_ns = max(0, self.paid_at_ns + self.held_up_ns - self.env.now_ns) + self.unpaid_ns
+        return max(self.sure_user_ns, self.user_ns - left_ns)
 
     def be_preempted(self) -> None:
         """Another thread takes the core; this one goes on when it gets the core back."""
         now_ns, core = self.env.now_ns, self.core
-        left_ns = self.left_ns(now_ns)
         later_ns = max(0, core.busy_until_ns - now_ns)
-        self.booked_user_ns += core.account.book_run(
-            now_ns, self.user_ns - self.booked_user_ns - left_ns, later_ns
-        )
+        user_ns = self.passed_user_ns()
+        core.account.book_run(now_ns, user_ns - self.booked_user_ns, later_ns)
+        self.booked_user_ns = user_ns
         # The rest of the interrupt work holds up the other one.
         self.held_up_ns = max(0, self.held_up_ns - later_ns)
         self._preempted_ns = now_ns
@@ -380,9 +398,10 @@ class Cpu:
         """The current task gives up the core: the next in the queue runs, or the core idles."""
         now_ns, task = self.env.now_ns, core.current
         assert task is not None
-        task.booked_user_ns += core.account.book_run(
-            now_ns, task.user_ns - task.booked_user_ns - task.unpaid_ns, task.held_up_ns
-        )
+        # Nothing is being paid, unless just a slice of it is over.
+        user_ns = task.passed_user_ns() if task.unpaid_ns else task.user_ns
+        core.account.book_run(now_ns, user_ns - task.booked_user_ns, task.held_up_ns)
+        task.booked_user_ns = user_ns
         if core.queue:
             self._switch_to(core, core.queue.popleft())
             return
@@ -435,7 +454,7 @@ class Cpu:
             account, task = core.account.copy(), core.current
             later_ns = max(0, core.busy_until_ns - now_ns)
             if task is not None and task.state is RUNNING:
-                user_ns = task.user_ns - task.booked_user_ns - task.left_ns(now_ns)
+                user_ns = task.passed_user_ns() - task.booked_user_ns
                 account.book_run(now_ns, user_ns, later_ns)
             else:
                 switch_ns = 0

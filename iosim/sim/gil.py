@@ -28,10 +28,9 @@ class GilThread(Thread):
     def pay(self) -> Work:
         system = self.system
         if self.helper or len(system.tasks) == 1:
-            self.paid_user_ns = self.user_ns
             yield from super().pay()
             return
-        user_ns, self.paid_user_ns = self.user_ns - self.paid_user_ns, self.user_ns
+        user_ns, self.debt_user_ns = self.debt_user_ns, 0
         self.debt_ns -= user_ns
         yield from super().pay()
         gil = system.gil
@@ -44,6 +43,7 @@ class GilThread(Thread):
                 step_ns = min(user_ns, left_ns)
                 user_ns -= step_ns
                 self.debt_ns += step_ns
+                self.debt_user_ns += step_ns
                 yield from super().pay()
             if gil.left_ns(self.env.now_ns) > 0:
                 gil.let_go()

@@ -330,7 +330,7 @@ class ReadinessCalls(Thread):
             deadline.over = True
         ready.sort(key=position)
         joined = max(0, position(ready[0])) if joins and ready else 0
-        self.debt_ns += base_ns + round(scan_ns + joined * join_ns)
+        self.charge(base_ns + round(scan_ns + joined * join_ns))
         self.noticed(ready)
         return ready
 
@@ -359,7 +359,7 @@ class ReadinessCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["epoll_ctl"] += 1
-        self.debt_ns += system.prices.epoll_ctl_ns
+        self.charge(system.prices.epoll_ctl_ns)
         file, epoll = system.file(fd), self._epoll(epfd)
         if file is epoll:
             raise error(errno.EINVAL)
@@ -430,5 +430,6 @@ class ReadinessCalls(Thread):
             epoll.wake_one()
         prices = system.prices
         self.debt_ns += round(prices.epoll_wait_ns + len(ready) * prices.epoll_event_ns)
+        self.debt_user_ns += self.user_share_ns
         self.noticed(ready)
         return ready

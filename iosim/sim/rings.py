@@ -374,7 +374,7 @@ class RingCalls(RingWork, Kernel):
     def io_uring_return_buffer(self, ring: Ring, buffer: int) -> None:
         assert ring.buffers is not None
         ring.buffers.append(buffer)
-        self.debt_ns += self.system.prices.uring_buffer_ns
+        self.charge(self.system.prices.uring_buffer_ns)
 
     def io_uring_needs_wakeup(self, ring: Ring) -> bool:
         return ring.sq_thread is not None and ring.sq_thread.needs_wakeup
@@ -389,7 +389,7 @@ class RingCalls(RingWork, Kernel):
         if woke or not ring.space_left:
             self._charge_enter()
         else:
-            self.debt_ns += self.system.prices.uring_peek_ns
+            self.charge(self.system.prices.uring_peek_ns)
         while not ring.space_left:
             yield from self.pay()
             if not ring.space_left:
@@ -426,7 +426,7 @@ class RingCalls(RingWork, Kernel):
         if woke or waits:
             self._charge_enter()
         else:
-            self.debt_ns += self.system.prices.uring_peek_ns
+            self.charge(self.system.prices.uring_peek_ns)
         if waits:
             ring.flush()
         while len(ring.completed) < min_complete:
@@ -459,7 +459,7 @@ class RingCalls(RingWork, Kernel):
 
     def _charge_enter(self) -> None:
         self.system.syscalls["io_uring_enter"] += 1
-        self.debt_ns += self.system.prices.uring_enter_ns
+        self.charge(self.system.prices.uring_enter_ns)
 
 
 def _rounded(number: int, most: int) -> int:

@@ -40,13 +40,13 @@ class SignalCalls(Thread):
         self.system.syscalls["rt_sigprocmask"] += 1
         self.blocked = self.blocked.union(signals)
         self.system.signals.expect(signals)
-        self.debt_ns += self.system.prices.sigprocmask_ns
+        self.charge(self.system.prices.sigprocmask_ns)
 
     def sigunblock(self, signals: Iterable[int]) -> Call[None]:
         yield from self.pay()
         self.system.syscalls["rt_sigprocmask"] += 1
         self.blocked = self.blocked.difference(signals)
-        self.debt_ns += self.system.prices.sigprocmask_ns + self.run_handlers()
+        self.charge(self.system.prices.sigprocmask_ns + self.run_handlers())
 
     def set_async(self, fd: int, signal: int) -> Call[None]:
         if self.debt_ns:
@@ -55,14 +55,15 @@ class SignalCalls(Thread):
         file = self.system.files[fd]
         others = (watcher for watcher in file.watchers if not isinstance(watcher, Owner))
         file.watchers = (*others, Owner(self, signal))
-        self.debt_ns += 4 * self.system.prices.fcntl_ns
+        for _ in range(4):
+            self.charge(self.system.prices.fcntl_ns)
 
     def sigsuspend(self) -> Call[None]:
         yield from self.pay()
         system = self.system
         system.syscalls["rt_sigsuspend"] += 1
         taken: tuple[int, int] | None = yield from self._take(ALL_SIGNALS)
-        self.debt_ns += system.prices.sigsuspend_ns
+        self.charge(system.prices.sigsuspend_ns)
         # A signal is blocked while its handler runs, but not the others: one of each number.
         open_to = ALL_SIGNALS
         while taken is not None:
@@ -77,7 +78,7 @@ class SignalCalls(Thread):
             yield from self.pay()
         self.system.syscalls["rt_sigtimedwait"] += 1
         taken = yield from self._take(signals)
-        self.debt_ns += self.system.prices.sigwaitinfo_ns
+        self.charge(self.system.prices.sigwaitinfo_ns)
         file = self.system.files[taken[1]] if taken[1] >= 0 else None
         if file is not None:
             file.noticed_ns = self.now_ns

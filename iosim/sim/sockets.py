@@ -309,7 +309,7 @@ class SocketCalls(Thread):
         yield from self.pay()
         self.system.syscalls["fcntl"] += 1
         self.system.files[fd].nonblocking = True
-        self.debt_ns += self.system.prices.fcntl_ns
+        self.charge(self.system.prices.fcntl_ns)
 
     def accept(self, listener: int, nonblocking: bool = False) -> Call[int]:
         if self.debt_ns:
@@ -320,7 +320,7 @@ class SocketCalls(Thread):
         while not file.backlog:
             if file.nonblocking:
                 system.empty_polls += 1
-                self.debt_ns += system.prices.eagain_ns
+                self.charge(system.prices.eagain_ns)
                 return EAGAIN
             if self.debt_ns:
                 yield from self.pay()
@@ -328,7 +328,7 @@ class SocketCalls(Thread):
             yield from self.sleep_on(file)
         connection = accept_one(system, file)
         connection.nonblocking = nonblocking
-        self.debt_ns += system.prices.accept_ns
+        self.charge(system.prices.accept_ns)
         return connection.fd
 
     def reuseport(self, listener: int) -> Call[int]:
@@ -338,7 +338,8 @@ class SocketCalls(Thread):
         for name in ("socket", "setsockopt", "bind", "listen"):
             system.syscalls[name] += 1
         # A server's start is not what a run measures: four short calls.
-        self.debt_ns += 4 * system.prices.fcntl_ns
+        for _ in range(4):
+            self.charge(system.prices.fcntl_ns)
         first: Listener = system.files[listener]
         return system.open(Listener(first.limit, first)).fd
 
@@ -350,11 +351,11 @@ class SocketCalls(Thread):
         connection = system.files[fd]
         while not connection.buffered:
             if connection.hung_up:
-                self.debt_ns += system.prices.recv_ns
+                self.charge(system.prices.recv_ns)
                 return int(connection.end_of_stream())
             if connection.nonblocking:
                 system.empty_polls += 1
-                self.debt_ns += system.prices.eagain_ns
+                self.charge(system.prices.eagain_ns)
                 return EAGAIN
             if self.debt_ns:
                 yield from self.pay()
@@ -363,6 +364,7 @@ class SocketCalls(Thread):
         taken = take(system, connection, nbytes)
         price_ns = system.prices.recv_ns + round(system.prices.copy_ns(taken))
         self.debt_ns += price_ns
+        self.debt_user_ns += self.user_share_ns
         system.copy_data_ns += price_ns
         connection.copied_ns = self.now_ns
         return taken
@@ -387,12 +389,12 @@ class SocketCalls(Thread):
         connection.received = received
         framing_ns = len(complete) * system.prices.request_ns
         self.debt_ns += framing_ns
-        self.user_ns += framing_ns
+        self.debt_user_ns += framing_ns
         return complete
 
     def compute(self, ns: int) -> Call[None]:
         self.debt_ns += ns
-        self.user_ns += ns
+        self.debt_user_ns += ns
         while self.debt_ns and self.system.signals.interrupting:
             # What a handler sets meanwhile shall be seen when the computing is over.
             yield from self.pay()
@@ -408,6 +410,7 @@ class SocketCalls(Thread):
             return (yield from self._send_rest(connection, nbytes, taken))
         prices = system.prices
         self.debt_ns += prices.send_ns + round(prices.copy_ns(nbytes))
+        self.debt_user_ns += self.user_share_ns
         return nbytes
 
     def _send_rest(self, connection: Connection, nbytes: int, taken: int) -> Call[int]:
@@ -416,10 +419,10 @@ class SocketCalls(Thread):
         prices = system.prices
         if connection.nonblocking and taken == EAGAIN:
             system.empty_polls += 1
-            self.debt_ns += prices.eagain_ns
+            self.charge(prices.eagain_ns)
             return EAGAIN
         sent = max(0, taken)
-        self.debt_ns += prices.send_ns + round(prices.copy_ns(sent))
+        self.charge(prices.send_ns + round(prices.copy_ns(sent)))
         if connection.nonblocking or connection.shut:
             return sent or taken
         while sent < nbytes:
@@ -452,7 +455,7 @@ class SocketCalls(Thread):
         if not connection.writable(system.machine.send_buffer_bytes):
             self.debt_ns += round(prices.poll_fd_ns + prices.scan_join_fd_ns)
             yield from self._sleep_until_writable(connection)
-        self.debt_ns += prices.poll_ns + round(prices.poll_fd_ns)
+        self.charge(prices.poll_ns + round(prices.poll_fd_ns))
 
     def shutdown(self, fd: int) -> Call[None]:
         if self.debt_ns:
@@ -461,7 +464,7 @@ class SocketCalls(Thread):
         system.syscalls["shutdown"] += 1
         shut_down(system, system.files[fd])
         # A FIN takes the way of a segment without data.
-        self.debt_ns += system.prices.send_ns
+        self.charge(system.prices.send_ns)
 
     def close(self, fd: int) -> Call[None]:
         if self.debt_ns:
@@ -488,4 +491,4 @@ class SocketCalls(Thread):
         file.fd, file.watchers = CLOSED, ()
         if isinstance(file, Listener):
             file.group.remove(file)
-        self.debt_ns += system.prices.close_ns
+        self.charge(system.prices.close_ns)

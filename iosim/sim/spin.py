@@ -27,6 +27,8 @@ class Scan:
         self._start = start
         self._slots = len(fds) + 1
         self._period_ns = thread.system.prices.eagain_ns
+        self._user_ns = thread.system.prices.user_ns
+        """As much of it is user time, and comes last."""
         self._begin_ns = thread.cpu.env.now_ns
         self._slice_left_ns = thread.slice_left_ns
         self._broken_off_ns: int | None = None
@@ -99,10 +101,23 @@ class Scan:
         """The scan is over: enter its work into the thread's account; True if that just ends a
         time slice."""
         thread, worked_ns = self._thread, self._worked_by_now()
-        thread.debt_ns += self._made_by_now() * self._period_ns - worked_ns
+        thread.debt_ns += self._unpaid_ns()
+        thread.debt_user_ns += self._unpaid_user_ns()
+        thread.user_ns += self.passed_user_ns()
         over_ns = (worked_ns - self._slice_left_ns) % thread.cpu.time_slice_ns
         thread.slice_left_ns = thread.cpu.time_slice_ns - over_ns
         return worked_ns > 0 and not over_ns
+
+    def passed_user_ns(self) -> int:
+        """The user time of the tries up to now."""
+        return self._made_by_now() * self._user_ns - self._unpaid_user_ns()
+
+    def _unpaid_user_ns(self) -> int:
+        return min(self._unpaid_ns(), self._user_ns)
+
+    def _unpaid_ns(self) -> int:
+        """What is left of the try under way."""
+        return self._made_by_now() * self._period_ns - self._worked_by_now()
 
     def _made_by_now(self) -> int:
         """How many tries are over; one due at this very instant has not been made."""
@@ -187,7 +202,7 @@ class SpinCalls(Thread, Kernel):
                 yield from self.give_way()
         if scan.hit is None:
             # The pass ended with an empty try, whose price is still owed.
-            self.debt_ns += system.prices.eagain_ns
+            self.charge(system.prices.eagain_ns)
             return len(fds), EAGAIN
         if start < len(fds):
             return start, (yield from self.recv(fds[start]))

@@ -18,7 +18,7 @@ Wait = Generator[simpy.Event, Any, None]
 class Thread(Task):
     """A task of the scheduler that runs a program and so can make calls."""
 
-    __slots__ = ("awaited", "blocked", "paid_user_ns", "pending", "system")
+    __slots__ = ("awaited", "blocked", "pending", "system", "user_share_ns")
 
     def __init__(self, system: System, name: str, helper: bool = False) -> None:
         super().__init__(system.cpu, name, helper)
@@ -28,8 +28,8 @@ class Thread(Task):
         self.awaited: Collection[int] = ()
         """Signals that the thread sleeps for, in sigsuspend or sigwaitinfo."""
         self.pending = Pending()
-        self.paid_user_ns = 0
-        """The user time in the debts that have been paid, under the interpreter lock."""
+        self.user_share_ns = system.prices.user_ns
+        """What the language adds to each call."""
         system.tasks.append(self)
         system.memory.add("threads")
 
@@ -48,6 +48,14 @@ class Thread(Task):
         """The thread's own time: the clock, plus the work it has not yet paid for."""
         now_ns: int = self.env.now_ns + self.debt_ns - self.cold_ns
         return now_ns
+
+    def charge(self, price_ns: int) -> None:
+        """Owe for a call, the price of which includes the language's share.
+
+        The busiest calls do so in place.
+        """
+        self.debt_ns += price_ns
+        self.debt_user_ns += self.user_share_ns
 
     def sleep_on(self, file: File) -> Wait:
         """Sleep until `file` has something to read."""

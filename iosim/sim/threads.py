@@ -30,7 +30,7 @@ class ThreadCalls(Thread):
         self.system.syscalls["clone3"] += 1
         thread = self.system.start(program, *args)
         thread.blocked = self.blocked
-        self.debt_ns += self.system.prices.thread_create_ns
+        self.charge(self.system.prices.thread_create_ns)
 
     def queue(self) -> Queue:
         return Queue()
@@ -42,7 +42,7 @@ class ThreadCalls(Thread):
         if queue.waiting:
             self.system.syscalls["futex"] += 1
             self.cpu.wake(queue.waiting.popleft())
-        self.debt_ns += self.system.prices.queue_put_ns
+        self.charge(self.system.prices.queue_put_ns)
 
     def get(self, queue: Queue) -> Call[Any]:
         if self.debt_ns:
@@ -54,7 +54,7 @@ class ThreadCalls(Thread):
             self.system.syscalls["futex"] += 1
             queue.waiting.append(self)
             yield from self.sleep()
-        self.debt_ns += self.system.prices.queue_get_ns
+        self.charge(self.system.prices.queue_get_ns)
         return queue.items.popleft()
 
     def nanosleep(self, ns: int) -> Call[None]:
@@ -64,4 +64,4 @@ class ThreadCalls(Thread):
         self.system.syscalls["clock_nanosleep"] += 1
         call_in(self.env, ns + prices.timer_slack_ns, lambda _: self.cpu.wake(self))
         yield from self.sleep()
-        self.debt_ns += prices.nanosleep_ns
+        self.charge(prices.nanosleep_ns)

@@ -150,7 +150,8 @@ def test_account_of_interrupt_work() -> None:
     times_ns = times("blocking", Machine(nic=Nic()))
     assert times_ns.softirq_ns == 1_000
     assert times_ns.switch_ns == 600
-    assert times_ns.user_ns + times_ns.system_ns == 20 + 400 + 300 + 500
+    assert times_ns.user_ns == 20
+    assert times_ns.system_ns == 400 + 300 + 500
 
 
 def test_account_of_stolen_time() -> None:

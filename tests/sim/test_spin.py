@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from unittest import mock
 
 import pytest
@@ -41,11 +40,7 @@ def outcome(run: Run) -> dict[str, object]:
     return {
         "records": run.records.tolist(),
         "tasks": run.tasks,
-        # What a payment under way at the end is made of is not known.
-        "cores": [
-            replace(core, user_ns=core.user_ns + core.system_ns, system_ns=0)
-            for core in run.core_times
-        ],
+        "cores": run.core_times,
         "syscalls": {name: calls for name, calls in run.syscalls.items() if calls},
         "empty_polls": run.empty_polls,
         "switches": (run.context_switches, run.wakeups),
