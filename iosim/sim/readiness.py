@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 from iosim.errors import IosimError
@@ -20,7 +20,7 @@ from iosim.kernel import (
     FdSet,
 )
 from iosim.sim.memory import Memory
-from iosim.sim.system import File, System, error
+from iosim.sim.system import File, System, Watcher, error
 from iosim.sim.thread import Deadline, Thread
 
 EPOLL_LEVELS = 5
@@ -98,98 +98,97 @@ class Sleeper:
         return self._thread.cpu.wake(self._thread)
 
 
-class Watch:
-    """One descriptor on an epoll interest list."""
+class Interest:
+    """What an epoll instance wants of all descriptors that were added to it with the same events.
 
-    __slots__ = ("armed", "edge", "epoll", "exclusive", "file", "listed", "oneshot")
+    They share it, so that an idle descriptor takes no memory here. The instance keeps what concerns
+    a single one: that it is ready, or has to be silent.
+    """
 
-    def __init__(self, epoll: EpollInstance, file: File, events: int) -> None:
+    __slots__ = ("alone", "edge", "epoll", "exclusive", "oneshot")
+
+    def __init__(self, epoll: EpollInstance, events: int) -> None:
         self.epoll = epoll
-        self.file = file
         self.exclusive = bool(events & EPOLLEXCLUSIVE)
-        self.listed = False
-
-    def arm(self, events: int) -> None:
-        """Take these events; what is there already is news (epoll_ctl(2), ADD and MOD)."""
         self.edge = bool(events & EPOLLET)
         self.oneshot = bool(events & EPOLLONESHOT)
-        self.armed = True
-        if not self.listed and self.file.readable:
-            self.notify(self.file)
+        self.alone: tuple[Watcher, ...] = (self,)
+        """The watchers of every descriptor that has no others."""
+
+    def arm(self, file: File) -> None:
+        """Begin to watch; what is there already is news (epoll_ctl(2), ADD and MOD)."""
+        epoll = self.epoll
+        epoll.silent.discard(file)
+        if file in epoll.ready:
+            epoll.ready[file] = self
+        elif file.readable:
+            self.notify(file)
 
     def notify(self, file: File) -> bool:
-        if not self.armed:
-            return False
         epoll = self.epoll
-        if not self.listed:
-            self.listed = True
-            epoll.ready.append(self)
+        if file in epoll.silent:
+            return False
+        epoll.ready.setdefault(file, self)
         woke = bool(epoll.waiting) and epoll.wake_one()
         # Also what is on the list already is news to those that watch the instance.
         for watcher in epoll.watchers:
             woke = watcher.notify(epoll) or woke
         return woke
 
-    def drop(self) -> None:
-        """Leave the ready list."""
-        if self.listed:
-            self.epoll.ready.remove(self)
 
-
-class ExclusiveWatches:
-    """The watches of one descriptor that were added with EPOLLEXCLUSIVE, oldest first.
+class ExclusiveInterests:
+    """The interests in one descriptor that have EPOLLEXCLUSIVE, oldest first.
 
     News goes round them until it meets an instance that somebody waits for. Linux asks them in the
     order of adding each time, so the first one that waits gets everything.
     """
 
     def __init__(self) -> None:
-        self.watches: list[Watch] = []
+        self.interests: list[Interest] = []
 
     def notify(self, file: File) -> bool:
         woke = False
-        for watch in self.watches:
-            waited_for = bool(watch.epoll.waiting)
-            woke = watch.notify(file) or woke
+        for interest in self.interests:
+            waited_for = bool(interest.epoll.waiting)
+            woke = interest.notify(file) or woke
             if waited_for:
                 break
         return woke
 
 
-def watches_of(file: File) -> Iterator[Watch]:
-    """Every watch of a descriptor."""
+def interests_in(file: File) -> Iterator[Interest]:
+    """Of every epoll instance that watches a descriptor."""
     for watcher in file.watchers:
-        if isinstance(watcher, Watch):
+        if isinstance(watcher, Interest):
             yield watcher
-        elif isinstance(watcher, ExclusiveWatches):
-            yield from watcher.watches
+        elif isinstance(watcher, ExclusiveInterests):
+            yield from watcher.interests
 
 
-def attach(watch: Watch) -> None:
-    """Have a watch told of its descriptor's news.
+def attach(interest: Interest, file: File) -> None:
+    """Have an epoll instance told of a descriptor's news.
 
     In the order of Linux's wait queues: the newest comes first, exclusive ones after all others
     and oldest first.
     """
-    file = watch.file
-    if not watch.exclusive:
-        file.watchers = (watch, *file.watchers)
+    if not interest.exclusive:
+        file.watchers = (interest, *file.watchers) if file.watchers else interest.alone
         return
-    group = next((w for w in file.watchers if isinstance(w, ExclusiveWatches)), None)
+    group = next((w for w in file.watchers if isinstance(w, ExclusiveInterests)), None)
     if group is None:
-        group = ExclusiveWatches()
+        group = ExclusiveInterests()
         file.watchers = (*file.watchers, group)
-    group.watches.append(watch)
+    group.interests.append(interest)
 
 
-def detach(watch: Watch) -> None:
-    """Take a watch off the interest list and the ready list."""
-    watch.drop()
-    file = watch.file
-    file.watchers = tuple(w for w in file.watchers if w is not watch)
+def detach(interest: Interest, file: File) -> None:
+    """Take a descriptor off the interest list and the ready list."""
+    interest.epoll.ready.pop(file, None)
+    interest.epoll.silent.discard(file)
+    file.watchers = tuple(w for w in file.watchers if w is not interest)
     for watcher in file.watchers:
-        if isinstance(watcher, ExclusiveWatches) and watch in watcher.watches:
-            watcher.watches.remove(watch)
+        if isinstance(watcher, ExclusiveInterests) and interest in watcher.interests:
+            watcher.interests.remove(interest)
 
 
 class EpollInstance(File):
@@ -198,20 +197,30 @@ class EpollInstance(File):
     It is a descriptor that can be watched itself, and is readable when it has something to report.
     """
 
-    __slots__ = ("ready", "waiting")
+    __slots__ = ("_interests", "ready", "silent", "waiting")
 
     def __init__(self) -> None:
         super().__init__()
-        self.ready: deque[Watch] = deque()
+        self.ready: OrderedDict[File, Interest] = OrderedDict()
+        """The ready list, and why each is on it."""
+        self.silent: set[File] = set()
+        """One-shot ones that have been reported."""
         self.waiting: list[Thread] = []
+        self._interests: dict[int, Interest] = {}
 
     @property
     def readable(self) -> bool:
         # What is found unreadable on the way leaves the list (__ep_eventpoll_poll of Linux).
         ready = self.ready
-        while ready and not ready[0].file.readable:
-            ready.popleft().listed = False
+        while ready and not next(iter(ready)).readable:
+            ready.popitem(last=False)
         return bool(ready)
+
+    def interest(self, events: int) -> Interest:
+        """The one in these events."""
+        if events not in self._interests:
+            self._interests[events] = Interest(self, events)
+        return self._interests[events]
 
     def wake_one(self) -> bool:
         """Threads in epoll_wait are woken one at a time, the last to come first.
@@ -232,15 +241,13 @@ class EpollInstance(File):
         ready, looks = self.ready, len(self.ready)
         while looks and len(found) < max_events:
             looks -= 1
-            watch = ready.popleft()
-            watch.listed = False
-            file = watch.file
+            file, interest = ready.popitem(last=False)
             if file.readable:
                 found.append(file.fd)
-                watch.armed = not watch.oneshot
-                if watch.armed and not watch.edge:
-                    watch.listed = True
-                    ready.append(watch)
+                if interest.oneshot:
+                    self.silent.add(file)
+                elif not interest.edge:
+                    ready[file] = interest
         return found
 
 
@@ -249,15 +256,17 @@ def too_deep(epoll: EpollInstance, levels: int = EPOLL_LEVELS) -> bool:
 
     A circle has no end, so that it is too deep as well.
     """
-    return not levels or any(too_deep(watch.epoll, levels - 1) for watch in watches_of(epoll))
+    return not levels or any(
+        too_deep(interest.epoll, levels - 1) for interest in interests_in(epoll)
+    )
 
 
 def shut(system: System, epoll: EpollInstance) -> None:
     """An instance is closed: its interest list is no more."""
     system.epolls.remove(epoll)
     for file in filter(None, system.files):
-        for watch in [watch for watch in watches_of(file) if watch.epoll is epoll]:
-            detach(watch)
+        for interest in [found for found in interests_in(file) if found.epoll is epoll]:
+            detach(interest, file)
             system.memory.remove("epoll_items")
 
 
@@ -368,28 +377,30 @@ class ReadinessCalls(Thread):
             op == EPOLL_CTL_MOD or events & EPOLLONESHOT or isinstance(file, EpollInstance)
         ):
             raise error(errno.EINVAL)
-        watch = None
+        old = None
         if file.watchers:
-            watch = next((w for w in watches_of(file) if w.epoll is epoll), None)
+            old = next((found for found in interests_in(file) if found.epoll is epoll), None)
         if op == EPOLL_CTL_ADD:
-            if watch is not None:
+            if old is not None:
                 raise error(errno.EEXIST)
-            watch = Watch(epoll, file, events)
-            attach(watch)
+            interest = epoll.interest(events)
+            attach(interest, file)
             if isinstance(file, EpollInstance) and any(map(too_deep, system.epolls)):
-                detach(watch)
+                detach(interest, file)
                 raise error(errno.ELOOP)
-            watch.arm(events)
+            interest.arm(file)
             system.memory.add("epoll_items")
-        elif watch is None:
+        elif old is None:
             raise error(errno.ENOENT)
         elif op == EPOLL_CTL_DEL:
-            detach(watch)
+            detach(old, file)
             system.memory.remove("epoll_items")
-        elif watch.exclusive:
+        elif old.exclusive:
             raise error(errno.EINVAL)
         else:
-            watch.arm(events)
+            new = epoll.interest(events)
+            file.watchers = tuple(new if watcher is old else watcher for watcher in file.watchers)
+            new.arm(file)
 
     def _epoll(self, epfd: int) -> EpollInstance:
         """The epoll instance of that descriptor; raises OSError as epoll_ctl(2) says."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from iosim.kernel import EAGAIN, ECONNRESET, EPIPE, READ_BYTES, Call, Request
-from iosim.sim.readiness import EpollInstance, shut, watches_of
+from iosim.sim.readiness import EpollInstance, detach, interests_in, shut
 from iosim.sim.signals import Owner
 from iosim.sim.system import File, System, Watcher
 from iosim.sim.thread import Thread
@@ -485,8 +485,8 @@ class SocketCalls(Thread):
         elif isinstance(file, EpollInstance):
             shut(system, file)
         # Closing takes it off every interest list: epoll(7), questions and answers.
-        for watch in watches_of(file):
-            watch.drop()
+        for interest in tuple(interests_in(file)):
+            detach(interest, file)
             system.memory.remove("epoll_items")
         file.fd, file.watchers = CLOSED, ()
         if isinstance(file, Listener):
