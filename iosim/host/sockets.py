@@ -143,13 +143,14 @@ class SocketCalls(Thread):
     def close(self, fd: int) -> Call[None]:
         self.syscalls["close"] += 1
         server = self.server
+        # Once it is closed, another thread may get its number, and begin a read there.
+        if server.aio is not None:
+            server.aio.forget(fd)
         if fd in server.listeners:
             server.listeners.pop(fd).close()
         elif fd in server.files:
             server.files.pop(fd).close()
         else:
             server.connections.pop(fd).socket.close()
-        if server.aio is not None:
-            server.aio.forget(fd)
         return
         yield

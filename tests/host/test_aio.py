@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import os
 import resource
 import signal
 import socket
@@ -19,8 +20,11 @@ from queue import SimpleQueue
 import pytest
 
 from iosim.host import libaio as aio
+from iosim.host.kernel import HostKernel
 from iosim.host.libaio import Aio
 from iosim.host.siglib import sigwaitinfo
+from iosim.host.thread import Server
+from iosim.kernel import drive
 
 pytestmark = pytest.mark.skipif(aio.why_not() is not None, reason=str(aio.why_not()))
 
@@ -166,3 +170,19 @@ def test_aio(scenario: Callable[[], None]) -> None:
     )
     with process:
         process.submit(scenario).result()
+
+
+def test_a_read_is_forgotten_before_its_descriptor_is_free() -> None:
+    """close(2): descriptors can be reused, by another thread at once, which may read there."""
+    open_at_forget = []
+
+    class Forgetful(Aio):
+        def forget(self, fd: int) -> None:
+            open_at_forget.append(os.fstat(fd))
+
+    client, end = socket.socketpair()
+    with client, end, socket.socket() as listener:
+        server = Server(listener, 1, 1, [0])
+        server.aio = Forgetful()
+        drive(HostKernel(server, "main").close(server.adopt(end, 0)))
+    assert len(open_at_forget) == 1
