@@ -148,7 +148,8 @@ def test_phases(model: str) -> None:
     if model == "aio":
         assert any(task.helper for task in run.tasks)
     if model == "nonblocking":
-        assert own[0].running_ns > 10 * own[0].sleeping_ns
+        # What makes it wait is the interpreter lock, when another thread counts.
+        assert run.wakeups < LOAD.requests / 10
 
 
 def test_serial_serves_one_connection_to_its_end() -> None:
