@@ -1,13 +1,11 @@
 """Scenarios on the real kernel: the program in a process of its own, its clients in another.
 
-The clients' process forks the program's, and sees in /proc whether it is at rest: every thread of
-it sleeps, and has done nothing else for two looks (proc(5)).
+The clients' process forks the program's, which runs on the same core: see rest.py.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib
 import json
 import os
@@ -17,12 +15,11 @@ import signal
 import socket
 import struct
 import sys
-import termios
-import threading
 from collections.abc import Callable
-from pathlib import Path
+from socket import MSG_DONTWAIT
 from typing import Any
 
+from conformance.rest import asleep, packets_wait, under_way
 from conformance.scenario import (
     REPLY_BYTES,
     REQUEST_BYTES,
@@ -43,8 +40,6 @@ from iosim.host.server import allow_more
 from iosim.host.thread import Server
 from iosim.kernel import Call, drive
 
-_TCP_CLOSE = 7
-
 
 class Clients:
     """The clients' ends of the connections."""
@@ -52,8 +47,8 @@ class Clients:
     def __init__(self, address: Any) -> None:
         self._address = address
         self._sockets: list[socket.socket] = []
-
-        self._senders: dict[int, threading.Thread] = {}
+        self._unsent: dict[int, int] = {}
+        """Bytes of `start_send` that the socket of a connection has not taken yet."""
 
     def connect(self) -> None:
         self.start_connect()
@@ -72,27 +67,17 @@ class Clients:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, connection: int, nbytes: int) -> int | None:
-        sock = self._sockets[connection]
         try:
-            sock.sendall(bytes(nbytes))
+            self._sockets[connection].sendall(bytes(nbytes))
         except ConnectionError as error:
             return -(error.errno or 0)
-        _wait_until_there(sock)
         return None
 
     def start_send(self, connection: int, nbytes: int) -> None:
-        def send() -> None:
-            with contextlib.suppress(ConnectionError):  # when the scenario ends
-                self._sockets[connection].sendall(bytes(nbytes))
-
-        self._senders[connection] = threading.Thread(target=send, daemon=True)
-        self._senders[connection].start()
+        self._unsent[connection] = nbytes
 
     def sending(self, connection: int) -> bool:
-        return self._senders[connection].is_alive()
-
-    def finish_send(self, connection: int) -> None:
-        self._senders[connection].join()
+        return self._unsent[connection] > 0
 
     def recv(self, connection: int, nbytes: int) -> int:
         left = nbytes
@@ -115,30 +100,35 @@ class Clients:
         self._sockets[connection].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._sockets[connection].close()
 
+    def at_rest(self) -> bool:
+        """Whether nothing is on its way to the program, and nothing more can be sent to it."""
+        return not (self._send_on() or any(map(under_way, self._sockets)) or packets_wait())
 
-def _wait_until_there(sock: socket.socket) -> None:
-    """Wait until the other end's kernel has acknowledged everything, SIOCOUTQ of tcp(7), or has
-    reset the connection."""
-    while struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]:
-        if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
-            return
-        os.sched_yield()
+    def _send_on(self) -> bool:
+        """Go on with `start_send`; whether a socket has taken anything."""
+        before = dict(self._unsent)
+        for connection, nbytes in before.items():
+            some = bytes(min(nbytes, 1 << 20))
+            with contextlib.suppress(BlockingIOError):
+                self._unsent[connection] -= self._sockets[connection].send(some, MSG_DONTWAIT)
+        return before != self._unsent
 
 
 class Program:
     """The side of the program: tells of its calls through a pipe."""
 
-    def __init__(self, tell: int, go_on: int) -> None:
+    def __init__(self, tell: int) -> None:
         self._tell = tell
-        self._go_on = go_on
 
     def begin(self, *call: Any) -> None:
         os.write(self._tell, json.dumps(call).encode() + b"\n")
 
     end = begin
 
-    def pause(self, thread: Any) -> Call[None]:
-        os.read(self._go_on, 1)
+    def pause(self, thread: str, kernel: Any) -> Call[None]:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as gate:
+            gate.bind(_gate(os.getpid(), thread))
+            gate.recv(1)
         return
         yield
 
@@ -152,7 +142,12 @@ class Program:
         server.run = run
         side: Side = self
         kernel: Any = Recorder(HostKernel(server, "main"), side, Names(listener.fileno()))
-        drive(scenario.program(kernel, listener.fileno()))
+        drive(scenario.run(kernel, listener.fileno()))
+
+
+def _gate(pid: int, thread: str) -> str:
+    """The abstract address, unix(7), where a thread waits to be let go on: that one, no other."""
+    return f"\0iosim.{pid}.{thread}"
 
 
 class Real(Transcript):
@@ -164,90 +159,76 @@ class Real(Transcript):
         listener = _listen(scenario.limits)
         address = listener.getsockname()
         self._told, tell = os.pipe()
-        go_on, self._go_on = os.pipe()
         os.set_blocking(self._told, False)
         self._pid = os.fork()
         if not self._pid:
-            os.close(self._go_on)
             try:
                 _limit(scenario.limits)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
-                Program(tell, go_on).run(scenario, listener)
+                Program(tell).run(scenario, listener)
                 os._exit(0)
             except BaseException:
                 sys.excepthook(*sys.exc_info())
             finally:
                 os._exit(1)
-        for file in (tell, go_on):
-            os.close(file)
+        os.close(tell)
         listener.close()
-        self._clients = TellingClient(Clients(address), self)
+        self._gate = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._clients = Clients(address)
         self._rest = b""
         self._over = False
 
     def run(self) -> None:
         """Let the program and the clients act until nothing is left to do."""
         try:
-            while not self._over and (not self._program_rests() or self._act()):
-                pass
+            while not self._over:
+                if not self._machine_rests():
+                    os.sched_yield()
+                elif not self._act():
+                    break
         finally:
             os.kill(self._pid, signal.SIGKILL)
             _, status = os.waitpid(self._pid, 0)
             self._listen()
             os.close(self._told)
-            os.close(self._go_on)
-        failed = os.WIFEXITED(status) and os.WEXITSTATUS(status)
+            self._gate.close()
+        failed = os.waitstatus_to_exitcode(status) not in (0, -signal.SIGKILL)
         assert not failed, "the program failed, see what it printed"
 
     def _act(self) -> bool:
         """At rest: let go on who waited for it, or take a step; False if there is none."""
-        if not self.resting(REST):
+        waiting_for = REST if self.resting(REST) else STEP
+        if waiting_for == STEP:
             step = next(self._steps, None)
             assert step or not self.resting(STEP), "the program waits for a step that is not there"
             if step is None:
                 return False
-            step(self._clients)
-        os.write(self._go_on, b"." * self.release())
+            step(TellingClient(self._clients, self))
+        for thread in self.release(waiting_for):
+            self._gate.sendto(b".", _gate(self._pid, thread))
         return True
 
-    def _program_rests(self) -> bool:
-        before = self._activity()
-        os.sched_yield()
-        same = before is not None and before == self._activity()
+    def _machine_rests(self) -> bool:
         self._listen()
-        return same and self.at_rest()
+        before = asleep(self._pid)
+        still = before is not None and self._clients.at_rest() and before == asleep(self._pid)
+        return still and not self._listen() and self.at_rest()
 
-    def _activity(self) -> list[Any] | None:
-        """How often each thread of the program has been switched; None if one does not sleep."""
-        seen = []
-        for task in sorted(Path(f"/proc/{self._pid}/task").iterdir()):
-            try:
-                state = (task / "stat").read_text().rpartition(")")[2].split()[0]
-                status = (task / "status").read_text().splitlines()
-            except (FileNotFoundError, ProcessLookupError):
-                return None
-            if state != "S":
-                return None
-            seen.append((task.name, [line for line in status if "ctxt_switches" in line]))
-        return seen
-
-    def _listen(self) -> None:
-        """Take in what the program has told of its calls so far."""
-        while True:
-            try:
-                told = os.read(self._told, 1 << 16)
-            except BlockingIOError:
-                return
-            if not told:
-                self._over = True
-                return
-            *lines, self._rest = (self._rest + told).split(b"\n")
-            for line in lines:
-                thread, what, *timeout_ns = json.loads(line)
-                if timeout_ns:
-                    self.begin(thread, what, *timeout_ns)
-                else:
-                    self.end(thread, what)
+    def _listen(self) -> bool:
+        """Take in what the program has told of its calls; whether it has told anything."""
+        try:
+            told = os.read(self._told, 1 << 16)
+        except BlockingIOError:
+            return False
+        self._over = not told
+        *lines, self._rest = (self._rest + told).split(b"\n")
+        for line in lines:
+            thread, what, *timeout_ns = json.loads(line)
+            if timeout_ns:
+                self.begin(thread, what, *timeout_ns)
+            else:
+                self.end(thread, what)
+        return True
 
 
 def _listen(limits: Any) -> socket.socket:

@@ -4,8 +4,8 @@ A client takes its next step only when the machine is at rest: every thread of t
 So a scenario needs no clock. A program that does not sleep in a call of its own lets the clients
 act with `kernel.step()`, which sleeps until the next step has been taken, or waits for its other
 threads with `kernel.rest()`, which sleeps until they do. A thread that sleeps with a timeout below
-a second is not at rest: the timeout comes first. The scenario ends when the program does, or when
-the machine is at rest and no step is left.
+a second is not at rest: the timeout comes first. The scenario ends when the machine is at rest and
+either the program has ended or no step is left.
 
 The transcript has a line for each call that a thread makes, in the notation of strace(1):
 
@@ -69,9 +69,6 @@ class Client(Protocol):
     def sending(self, connection: int) -> object:
         """Whether bytes of `start_send` are left that the server's machine does not take."""
 
-    def finish_send(self, connection: int) -> object:
-        """Wait until it takes them."""
-
     def recv(self, connection: int, nbytes: int) -> object:
         """Take so many bytes, waiting for them, or fewer at the end of the stream; gives how many.
 
@@ -111,6 +108,11 @@ class Scenario:
     limits: Mapping[str, int] = field(default_factory=dict)
     """Limits of the machine by their names in `iosim.Machine`."""
 
+    def run(self, kernel: Recorder, listener: int) -> Call[None]:
+        """The program; when it has ended, its other threads come to rest."""
+        yield from self.program(kernel, listener)
+        yield from kernel.rest()
+
 
 SCENARIOS: dict[str, Scenario] = {}
 
@@ -140,7 +142,7 @@ class Side(Protocol):
     def end(self, thread: str, result: str) -> None:
         """The call returns."""
 
-    def pause(self, thread: Any) -> Call[None]:
+    def pause(self, thread: str, kernel: Any) -> Call[None]:
         """Sleep until the clients have seen to `rest` or `step`, which the thread is in."""
 
 
@@ -241,7 +243,7 @@ class Recorder:
 
     def _pause(self, what: str) -> Call[None]:
         self._side.begin(self._thread, what, None)
-        yield from self._side.pause(self._kernel)
+        yield from self._side.pause(self._thread, self._kernel)
         self._side.end(self._thread, "")
 
     def note(self, what: str) -> None:
@@ -333,10 +335,11 @@ class Transcript:
         """Whether a thread is in `rest`, or in `step`."""
         return any(call == what for call, _ in self.open.values())
 
-    def release(self) -> int:
-        """Let the threads in `rest` and `step` go on; how many they are."""
-        self._released = {name for name, (call, _) in self.open.items() if call in (REST, STEP)}
-        return len(self._released)
+    def release(self, what: str) -> list[str]:
+        """Let the threads in `rest`, or in `step`, go on; their names, in the order they came."""
+        names = [name for name, (call, _) in self.open.items() if call == what]
+        self._released.update(names)
+        return names
 
     def text(self, left_out: Iterable[str] = ()) -> str:
         """The whole transcript; calls of the names `left_out` are not shown."""

@@ -108,10 +108,6 @@ class Clients:
     def sending(self, connection: int) -> bool:
         return self._ends[connection].connection.stalled > 0
 
-    def finish_send(self, connection: int) -> None:
-        while self.sending(connection):
-            self._system.env.step()
-
     def recv(self, connection: int, nbytes: int) -> int:
         end, left = self._ends[connection], nbytes
         while left and (end.buffered or not end.ended):
@@ -156,20 +152,20 @@ class Simulated(Transcript):
         listener = system.open(Listener(machine.backlog))
         self._clients = TellingClient(Clients(system, listener), self)
         self._steps = iter(scenario.steps)
-        self._paused: list[Task] = []
+        self._paused: dict[str, Task] = {}
 
         def main(kernel: SimKernel) -> Call[None]:
             names = Names(listener.fd)
-            yield from scenario.program(Recorder(kernel, self, names), listener.fd)
+            yield from scenario.run(Recorder(kernel, self, names), listener.fd)
             self._over = True
 
         self._over = False
         system.start(main)
 
-    def pause(self, thread: Task) -> Call[None]:
-        yield from thread.pay()
-        self._paused.append(thread)
-        yield from thread.sleep()
+    def pause(self, thread: str, kernel: Task) -> Call[None]:
+        yield from kernel.pay()
+        self._paused[thread] = kernel
+        yield from kernel.sleep()
 
     def run(self) -> None:
         """Let the program and the clients act until nothing is left to do."""
@@ -184,14 +180,13 @@ class Simulated(Transcript):
 
     def _act(self) -> bool:
         """At rest: let go on who waited for it, or take a step; False if there is none."""
-        if not self.resting(REST):
+        waiting_for = REST if self.resting(REST) else STEP
+        if waiting_for == STEP:
             step = next(self._steps, None)
             assert step or not self.resting(STEP), "the program waits for a step that is not there"
             if step is None:
                 return False
             step(self._clients)
-        self.release()
-        paused, self._paused = self._paused, []
-        for task in paused:
-            self._system.cpu.wake(task)
+        for thread in self.release(waiting_for):
+            self._system.cpu.wake(self._paused.pop(thread))
         return True
