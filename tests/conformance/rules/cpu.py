@@ -26,7 +26,6 @@ def an_item_wakes_the_thread_that_has_waited_longest(kernel: Any, listener: int)
         yield from kernel.spawn(take, queue)
         yield from kernel.rest()
     yield from kernel.put(queue, 7)
-    yield from kernel.rest()
 
 
 def take(kernel: Any, queue: Any) -> Call[None]:
@@ -60,20 +59,19 @@ def items_wait_in_order(kernel: Any, listener: int) -> Call[None]:
     'time specified by t has elapsed"; the shorter sleep ends first, whoever fell asleep first.',
     expect="""
         get(...) = 20
-        get(...) = 150
-        1: nanosleep(150000000)
-        1: put(..., 150)
+        get(...) = 900
+        1: nanosleep(900000000)
+        1: put(..., 900)
         2: nanosleep(20000000)
         2: put(..., 20)
     """,
 )
 def sleeps_end_in_the_order_of_their_ends(kernel: Any, listener: int) -> Call[None]:
     queue = kernel.queue()
-    for ms in (150, 20):
+    for ms in (900, 20):
         yield from kernel.spawn(sleep_and_tell, ms, queue)
     for _ in range(2):
         yield from kernel.get(queue)
-    yield from kernel.rest()
 
 
 def sleep_and_tell(kernel: Any, ms: int, queue: Any) -> Call[None]:
@@ -100,7 +98,6 @@ def a_thread_that_wakes_up_preempts_one_that_computes(kernel: Any, listener: int
     yield from kernel.put(queue, 1)
     for _ in range(2):
         yield from kernel.get(queue)
-    yield from kernel.rest()
 
 
 def compute_and_tell(kernel: Any, ms: int, queue: Any) -> Call[None]:
@@ -126,7 +123,6 @@ def threads_that_compute_share_the_core(kernel: Any, listener: int) -> Call[None
         yield from kernel.spawn(compute_and_tell, ms, queue)
     for _ in range(2):
         yield from kernel.get(queue)
-    yield from kernel.rest()
 
 
 @scenario(
