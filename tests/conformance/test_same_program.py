@@ -227,7 +227,8 @@ def by_thread(path: Path) -> dict[str, list[tuple[str, str]]]:
     return {thread: made for thread, made in found.items() if made}
 
 
-FIVE = iosim.Workload(connections=1, arrivals="closed", think_ns="1ms", requests=5)
+FIVE = iosim.Workload(connections=1, arrivals="closed", think_ns="20ms", requests=5)
+"""The client thinks until the server has found nothing more to read, on a busy core too."""
 
 ASK = ("recv", "64")
 TELL = ("send", "64")
