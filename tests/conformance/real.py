@@ -101,6 +101,11 @@ class Clients:
         self._sockets[connection].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._sockets[connection].close()
 
+    def close_all(self) -> None:
+        """The end of the scenario."""
+        for sock in self._sockets:
+            sock.close()
+
     def at_rest(self) -> bool:
         """Whether nothing is on its way to the program, and nothing more can be sent to it."""
         return not (self._send_on() or any(map(under_way, self._sockets)) or packets_wait())
@@ -193,6 +198,7 @@ class Real(Transcript):
             self._listen()
             os.close(self._told)
             self._gate.close()
+            self._clients.close_all()
         failed = os.waitstatus_to_exitcode(status) not in (0, -signal.SIGKILL)
         assert not failed, "the program failed, see what it printed"
 

@@ -428,6 +428,8 @@ def start(port: int) -> subprocess.Popen[str]:
     """`iosim real` on its way: a run of minutes, with all its connections open."""
     command = [sys.executable, "-m", "iosim", "real", "epoll", "--port", str(port)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # Tests in the background of a shell ignore SIGINT, and so would what they start (bash(1)).
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*command, "--connections", "4", "--rate", "1k/s", "--requests", "600k", "--json"],
         stdout=subprocess.PIPE,
