@@ -53,6 +53,8 @@ class Clients:
         self.origin_ns = 0
         self.done = Alarm(self._env)
         self._first = schedule.first()
+        # All of them will be there before the load: what they take is known from the start.
+        system.memory.add("sockets", workload.connections)
         self._connections = [
             Connection(client, self._first.get(client, -1))
             for client in range(workload.connections)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from heapq import heappop, heappush
 from typing import Any
 
 import simpy
 from simpy.events import NORMAL, URGENT, EventPriority
 
-__all__ = ["Alarm", "Environment", "Pause", "Timer", "call_in", "events_made"]
+__all__ = ["Alarm", "Environment", "Pause", "Process", "Timer", "call_in", "events_made"]
 
 
 class Environment(simpy.Environment):
@@ -79,6 +79,17 @@ class Alarm(simpy.Event):
         """Go off after `delay_ns`."""
         env = self.env
         heappush(env._queue, (env._now + delay_ns, NORMAL, next(env._eid), self))
+
+
+class Process(simpy.Process):
+    """A process that begins when an event happens: without one of its own to begin with."""
+
+    def __init__(self, generator: Generator[simpy.Event, Any, Any], first: simpy.Event) -> None:
+        self.env = first.env
+        self.callbacks: list[Callable[[Any], object]] = []  # type: ignore[assignment]
+        self._generator = generator
+        self._target = first
+        first.callbacks.append(self._resume)
 
 
 class Pause(simpy.Event):

@@ -66,14 +66,14 @@ def simulate(
         system.memory.limit_bytes = None
     env, cpu = system.env, system.cpu
     listener = system.open(Listener(machine.backlog))
-    clients = Clients(system, schedule, listener)
-    if machine.interference is not None:
-        interfere(cpu, machine.interference, stream(seed, "interference"))
-    system.start(program, listener.fd)
     collecting = gc.isenabled()
     # A million long-lived objects would be traversed again and again, to free nothing.
     gc.disable()
     try:
+        clients = Clients(system, schedule, listener)
+        if machine.interference is not None:
+            interfere(cpu, machine.interference, stream(seed, "interference"))
+        system.start(program, listener.fd)
         env.process(_load(system, clients, listener))
         _run(env, clients)
         system.catch_up()

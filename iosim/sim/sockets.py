@@ -262,7 +262,6 @@ def finish(system: System, connection: Connection) -> None:
 
 def connect(system: System, listener: Listener, connection: Connection) -> None:
     """A client's connection joins the backlog, which must not be full."""
-    system.memory.add("sockets")
     listener.backlog.append(connection)
     system.became_readable(listener)
 

@@ -19,7 +19,7 @@ from iosim.machine import Machine
 from iosim.results import RECORD
 from iosim.sim.accounts import Use
 from iosim.sim.cpu import Core, Cpu, State, Task
-from iosim.sim.engine import Environment, events_made
+from iosim.sim.engine import Environment, Process, events_made
 from iosim.sim.memory import Memory
 from iosim.sim.pending import AioReads, Gil, Signals
 from iosim.workload import Schedule, Workload
@@ -176,7 +176,7 @@ class System:
 
     def launch(self, thread: Any, program: Call[None]) -> None:
         """Let a new thread run a program."""
-        self.env.process(thread.live(program))
+        Process(thread.live(program), thread.alarm)
         self.cpu.wake(thread)
 
     def became_readable(self, file: File) -> bool:

@@ -35,7 +35,6 @@ class Thread(Task):
 
     def live(self, program: Wait) -> Wait:
         """Take the core, run the program to its end, give the core back."""
-        yield self.alarm
         self.take_core()
         yield from program
         yield from self.pay()

@@ -60,6 +60,12 @@ def test_a_refusal_names_what_there_is_and_what_takes_it() -> None:
         run("blocking", 3_000)
 
 
+def test_the_sockets_of_all_clients_count_from_the_start() -> None:
+    """Before any thread has been made."""
+    with pytest.raises(IosimError, match=r"has, 499 B: already 5 sockets take 500 B; use fewer"):
+        run("blocking", 499)
+
+
 def test_a_closed_epoll_instance_gives_its_items_back() -> None:
     def program(kernel: Kernel, listener: int) -> Call[None]:
         for _ in range(3):
