@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+import numpy as np
+import numpy.typing as npt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from iosim.caches import NO_MISSES, SCAN_BYTES, Caches
-from iosim.errors import IosimError
+from iosim.errors import IosimError, did_you_mean
 from iosim.files import replacing
 from iosim.workload import explain
 
 SCHEMA = 1
+
+_FOLDER = resources.files("iosim") / "profiles"
+SHIPPED = tuple(sorted(file.name.removesuffix(".json") for file in _FOLDER.iterdir()))
+"""The profiles that come with iosim, by name."""
 
 Source = Literal["measured", "literature", "assumed"]
 
@@ -130,6 +143,37 @@ RATES = frozenset(f.name for f in _COSTS if f.type == "float")
 ABOUT: Mapping[str, str] = {f.name: f.metadata["about"] for f in _COSTS}
 """What each cost means, by name."""
 
+_FAMILIES = {
+    "user_ns": "calls on sockets",
+    "select_ns": "select, poll and epoll",
+    "fcntl_ns": "signals",
+    "uring_enter_ns": "io_uring",
+    "aio_read_ns": "AIO",
+    "nanosleep_ns": "threads and sleep",
+    "irq_ns": "network card",
+    "client_send_ns": "load generator",
+    "thread_bytes": "memory",
+}
+"""By the first cost of each."""
+
+
+def _families() -> dict[str, list[str]]:
+    families: dict[str, list[str]] = {}
+    for name in ABOUT:
+        if name in _FAMILIES:
+            family = families[_FAMILIES[name]] = []
+        family.append(name)
+    return families
+
+
+FAMILIES: Mapping[str, Sequence[str]] = _families()
+"""The names of the costs, by what they belong to."""
+
+
+def unit(name: str) -> str:
+    """What a cost is counted in: `ns`, `ns/byte`, `ns/packet` or `bytes`."""
+    return "bytes" if name.endswith("_bytes") else "/".join(["ns", *name.split("_ns_per_")[1:]])
+
 
 _NEEDED_BY = {
     "select": "select",
@@ -163,16 +207,30 @@ def needed_by(name: str) -> str:
     return next(users, "every model")
 
 
+Amount = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+"""ns or bytes: what a kernel does takes less than a quarter of an hour, or a terabyte."""
+
+
+def _rising(ends: tuple[float, float]) -> tuple[float, float]:
+    if not ends[0] <= ends[1]:
+        raise ValueError("its lower end must not be above its upper end")
+    return ends
+
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+Range = Annotated[tuple[_Finite, _Finite], AfterValidator(_rising)]
+
+
 class Cost(BaseModel):
     """One value of a profile, where it comes from, and the range it was seen in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    value: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    value: Amount
     source: Source
-    spread: tuple[float, float] | None = None
+    spread: Range | None = None
     """Lower and upper quartile of the measurements."""
-    interval: tuple[float, float] | None = None
+    interval: Range | None = None
     """95 % confidence interval of the fit."""
     identified: bool = True
     """Whether the measurements tell it at all; if not, it is what was assumed beforehand."""
@@ -193,19 +251,52 @@ class WakeUp(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     idle_ns: Annotated[int, Field(ge=0)]
-    latency_ns: Annotated[list[float], Field(min_length=1)]
+    latency_ns: Annotated[list[Amount], Field(min_length=1)]
     """Quantiles at equal steps of probability: of n values the k-th is that of (k + 1/2) / n."""
-    cpu_ns: Annotated[float, Field(ge=0)]
+    cpu_ns: Amount
     """Processor time that going to sleep and waking up again add to the work itself."""
-    cold_ns: Annotated[float, Field(ge=0)] = 0
+    cold_ns: Amount = 0
     """The part of it that falls into the work: what the program does first after the pause takes
     longer, since caches and branch predictors have forgotten it."""
 
     @model_validator(mode="after")
     def _sorted(self) -> Self:
-        if sorted(self.latency_ns) != self.latency_ns or self.latency_ns[0] < 0:
-            raise ValueError("latency_ns: quantiles must rise and not be negative")
+        if sorted(self.latency_ns) != self.latency_ns:
+            raise ValueError("latency_ns: quantiles must rise")
         return self
+
+    def quantiles_ns(
+        self, probability: Sequence[float] | npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """Of the latency: linear between those known, flat beyond the outermost."""
+        at = (np.arange(len(self.latency_ns)) + 0.5) / len(self.latency_ns)
+        quantiles: npt.NDArray[np.float64] = np.interp(probability, at, self.latency_ns)
+        return quantiles
+
+    def summary(self) -> dict[str, float]:
+        """Some quantiles of the latency, and the processor time, ns."""
+        p10_ns, p50_ns, p90_ns = self.quantiles_ns([0.1, 0.5, 0.9]).tolist()
+        return {
+            "p10_ns": p10_ns,
+            "p50_ns": p50_ns,
+            "p90_ns": p90_ns,
+            "cpu_ns": self.cpu_ns,
+            "cold_ns": self.cold_ns,
+        }
+
+
+def wakeup_after(rows: Sequence[WakeUp], idle_ns: float) -> WakeUp:
+    """The wake-up after an idle time between those of the rows: each of its figures is linear in
+    the idle time, and as in the nearest row beyond the outermost."""
+    at = [row.idle_ns for row in rows]
+    most = max(len(row.latency_ns) for row in rows)
+    latency_ns = np.array([row.quantiles_ns((np.arange(most) + 0.5) / most) for row in rows])
+    return WakeUp(
+        idle_ns=round(idle_ns),
+        latency_ns=sorted(float(np.interp(idle_ns, at, column)) for column in latency_ns.T),
+        cpu_ns=float(np.interp(idle_ns, at, [row.cpu_ns for row in rows])),
+        cold_ns=float(np.interp(idle_ns, at, [row.cold_ns for row in rows])),
+    )
 
 
 class CostProfile(BaseModel):
@@ -230,6 +321,11 @@ class CostProfile(BaseModel):
     def gil(self) -> bool:
         """Whether the runtime lets one thread at a time run the program's own code."""
         return self.runtime == "python"
+
+    @property
+    def measured(self) -> bool:
+        """Whether it comes from a host, not from literature alone."""
+        return any(cost.source == "measured" for cost in self.costs.values())
 
     @property
     def caches(self) -> Caches:
@@ -305,9 +401,11 @@ class CostProfile(BaseModel):
     @classmethod
     def shipped(cls, name: str) -> CostProfile:
         """A profile that comes with iosim: "native" or "python"."""
-        folder = resources.files("iosim") / "profiles"
-        names = sorted(f.name.removesuffix(".json") for f in folder.iterdir())
-        if name not in names:
-            raise IosimError(f"unknown cost profile {name!r}: shipped are {', '.join(names)}")
-        with resources.as_file(folder / f"{name}.json") as path:
+        if name not in SHIPPED:
+            raise IosimError(
+                f"unknown cost profile {name!r}{did_you_mean(name, ('host', *SHIPPED))}: "
+                f"shipped are {', '.join(SHIPPED)}; `host` is this host's own, and the name of a "
+                "file ends in .json"
+            )
+        with resources.as_file(_FOLDER / f"{name}.json") as path:
             return cls.load(path)

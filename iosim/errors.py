@@ -1,5 +1,10 @@
 """The one exception a user is meant to see."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class IosimError(Exception):
     """A mistake that the user can mend: the message names the value, the rule and the way out.
@@ -14,6 +19,12 @@ class HostRefused(IosimError):
     """The host refuses what a real run needs (a port, file descriptors, a system call)."""
 
     exit_code = 3
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` (did you mean epoll?)` for `epol`; nothing if no known name is near."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 STARVED = (

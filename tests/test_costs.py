@@ -9,13 +9,28 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from iosim.caches import NO_MISSES, SCAN_BYTES, Caches
-from iosim.costs import ABOUT, CALLS, RATES, SCHEMA, CostProfile, Prices
+from iosim.costs import (
+    ABOUT,
+    CALLS,
+    FAMILIES,
+    RATES,
+    SCHEMA,
+    CostProfile,
+    Prices,
+    WakeUp,
+    unit,
+    wakeup_after,
+)
 from iosim.errors import IosimError
 from iosim.sim import simulate
+from iosim.sim.wakeups import WakeUps
 from iosim.workload import Workload
 
 NATIVE = CostProfile.shipped("native")
@@ -39,6 +54,47 @@ def test_every_cost_is_explained_and_carries_its_unit() -> None:
         assert name.endswith(("_ns", "_bytes")) or "_ns_per_" in name
     assert set(ABOUT) == {field.name for field in fields(Prices)} - {"caches"}
     assert "user_ns" not in CALLS
+
+
+def test_every_cost_is_in_one_family() -> None:
+    assert [name for names in FAMILIES.values() for name in names] == list(ABOUT)
+    assert all(FAMILIES.values())
+    assert "sigwaitinfo_ns" in FAMILIES["signals"]
+    assert set(FAMILIES["memory"]) == {name for name in ABOUT if unit(name) == "bytes"}
+
+
+def test_units() -> None:
+    units = {unit(name) for name in ABOUT}
+    assert units == {"ns", "ns/byte", "ns/packet", "bytes"}
+    assert unit("copy_ns_per_byte") == "ns/byte"
+
+
+def test_quantiles_of_a_wakeup() -> None:
+    row = WakeUp(idle_ns=0, latency_ns=[100, 200, 300, 400], cpu_ns=50, cold_ns=5)
+    # Those known are at 1/8, 3/8, 5/8 and 7/8.
+    assert row.quantiles_ns([0, 0.125, 0.5, 0.875, 1]).tolist() == [100, 100, 250, 400, 400]
+    assert row.summary() == {
+        "p10_ns": 100,
+        "p50_ns": 250,
+        "p90_ns": 400,
+        "cpu_ns": 50,
+        "cold_ns": 5,
+    }
+
+
+@given(st.integers(0, 10**7))
+def test_a_wakeup_between_rows_is_what_the_simulated_kernel_draws(idle_ns: int) -> None:
+    """Of certain wake-ups, whose quantiles are all alike."""
+    rows = [
+        WakeUp(idle_ns=1_000, latency_ns=[500], cpu_ns=100, cold_ns=10),
+        WakeUp(idle_ns=5_000, latency_ns=[900, 900], cpu_ns=80, cold_ns=20),
+        WakeUp(idle_ns=2_000_000, latency_ns=[70_000], cpu_ns=9_000, cold_ns=0),
+    ]
+    row = wakeup_after(rows, idle_ns)
+    drawn = WakeUps(rows, np.random.default_rng(1)).draw(idle_ns)
+    assert drawn == pytest.approx((row.latency_ns[0], row.cpu_ns, row.cold_ns), abs=0.51)
+    assert row.idle_ns == idle_ns
+    assert len(set(row.latency_ns)) == 1
 
 
 def test_prices_add_what_the_runtime_takes_to_each_call() -> None:
@@ -121,7 +177,7 @@ def test_free_tries_are_refused() -> None:
 
 
 def test_unknown_shipped_profile_lists_the_choices() -> None:
-    with pytest.raises(IosimError, match="profile 'nativ': shipped are native, python"):
+    with pytest.raises(IosimError, match=r"'nativ' \(did you mean native\?\): shipped are nat"):
         CostProfile.shipped("nativ")
 
 
@@ -169,6 +225,9 @@ def removed(*names: str) -> Callable[[dict[str, Any]], None]:
         (changed("costs", "recv_ns", "value", to=-1), r"costs\.recv_ns\.value: .*got -1"),
         (changed("costs", "recv_ns", "value", to=math.nan), r"costs\.recv_ns\.value: .*got nan"),
         (changed("costs", "recv_ns", "value", to=math.inf), r"costs\.recv_ns\.value: .*got inf"),
+        (changed("costs", "recv_ns", "value", to=1e19), r"costs\.recv_ns\.value: .*got 1e\+19"),
+        (changed("costs", "recv_ns", "spread", to=[2, 1]), r"recv_ns\.spread: its lower end must"),
+        (changed("costs", "recv_ns", "interval", to=[0, math.nan]), r"interval\.1: .*got nan"),
         (changed("costs", "recv_ns", "source", to="rumour"), r"costs\.recv_ns\.source: .*rumour"),
         (changed("costs", "recv_ns", "unit", to="us"), r"costs\.recv_ns\.unit: Extra inputs"),
         (changed("costs", to=5), "costs: .*got 5"),
@@ -176,7 +235,9 @@ def removed(*names: str) -> Callable[[dict[str, Any]], None]:
         (changed("wakeup", to=[]), "wakeup: .*at least 1"),
         (changed("wakeup", 0, "latency_ns", to=[]), r"wakeup\.0\.latency_ns: .*at least 1"),
         (changed("wakeup", 0, "latency_ns", to=[3, 2]), "quantiles must rise"),
-        (changed("wakeup", 0, "latency_ns", to=[-1, 2]), "not be negative"),
+        (changed("wakeup", 0, "latency_ns", to=[-1, 2]), r"wakeup\.0\.latency_ns\.0: .*got -1"),
+        (changed("wakeup", 0, "latency_ns", to=[1, math.inf]), r"latency_ns\.1: .*got inf"),
+        (changed("wakeup", 0, "cpu_ns", to=1e19), r"wakeup\.0\.cpu_ns: .*got 1e\+19"),
         (changed("wakeup", 0, "idle_ns", to=2**60), "idle_ns must rise from row to row"),
         (changed("colour", to="red"), "colour: Extra inputs"),
     ],

@@ -42,7 +42,10 @@ def test_models_are_values() -> None:
 def test_unknown_model_lists_the_choices() -> None:
     with pytest.raises(IosimError) as caught:
         get("epol")
-    assert str(caught.value) == f"unknown model 'epol': choose one of {', '.join(MODELS)}"
+    said = f"unknown model 'epol' (did you mean epoll?): choose one of {', '.join(MODELS)}"
+    assert str(caught.value) == said
+    with pytest.raises(IosimError, match=r"^unknown model 'kqueue': choose one of blocking,"):
+        get("kqueue")
 
 
 def test_aliases() -> None:

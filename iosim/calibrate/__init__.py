@@ -2,6 +2,7 @@
 
 from iosim.calibrate.cache import calibrate_host, host_profile, profile_for
 from iosim.calibrate.calibration import FULL, QUICK, Plan, calibrate
+from iosim.calibrate.estimate import predicted
 from iosim.calibrate.real import ThisHost
 from iosim.calibrate.simulated import Simulated
 
@@ -14,5 +15,6 @@ __all__ = [
     "calibrate",
     "calibrate_host",
     "host_profile",
+    "predicted",
     "profile_for",
 ]

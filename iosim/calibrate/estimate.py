@@ -10,7 +10,7 @@ import numpy as np
 from iosim.calibrate.bench import Row
 from iosim.calibrate.fit import Estimate, Prior, fit
 from iosim.calibrate.scan import MISS_PRIOR
-from iosim.costs import ABOUT, CALLS, Cost, CostProfile, WakeUp
+from iosim.costs import ABOUT, CALLS, Cost, CostProfile, WakeUp, wakeup_after
 from iosim.models import Model
 from iosim.results import Run
 from iosim.workload import Workload
@@ -50,6 +50,11 @@ def costs_of(passes: Sequence[Sequence[Row]]) -> dict[str, Cost]:
     if needed != priors:
         fitted = fit(names, design, measured, needed)
     return {name: _cost(fitted[name], _closest(name, rows)) for name in names}
+
+
+def predicted(expected: Mapping[str, float], costs: Mapping[str, Cost]) -> float:
+    """What should be measured, by the costs: the sum of each as often as it is expected."""
+    return sum(times * costs[name].value for name, times in _with_language(expected).items())
 
 
 def _with_language(expected: Mapping[str, float]) -> dict[str, float]:
@@ -160,26 +165,14 @@ def sleep(
     late_ns, busy_ns = (float(np.median(seen[about])) for about in ("late", "processor time"))
     slack_ns = 0.0
     for _ in range(5):  # the core idles that much longer
-        latency_ns, cpu_ns, cold_ns = _at(rows, pause_ns + slack_ns)
-        after_ns = latency_ns + max(0.0, busy_ns - cpu_ns) + cold_ns
+        woken = wakeup_after(rows, pause_ns + slack_ns)
+        after_ns = woken.summary()["p50_ns"] + max(0.0, busy_ns - woken.cpu_ns) + woken.cold_ns
         slack_ns = max(0.0, late_ns - after_ns)
     user_ns = costs["user_ns"].value
     return {
-        "nanosleep_ns": measured_cost(seen["processor time"], cpu_ns + user_ns),
+        "nanosleep_ns": measured_cost(seen["processor time"], woken.cpu_ns + user_ns),
         "timer_slack_ns": measured_cost(seen["late"], after_ns),
     }
-
-
-def _at(rows: Sequence[WakeUp], idle_ns: float) -> tuple[float, float, float]:
-    """Median latency, processor time and its cold part of a wake-up, between those measured."""
-    at = [row.idle_ns for row in rows]
-    columns = (
-        [float(np.median(row.latency_ns)) for row in rows],
-        [row.cpu_ns for row in rows],
-        [row.cold_ns for row in rows],
-    )
-    latency_ns, cpu_ns, cold_ns = (float(np.interp(idle_ns, at, column)) for column in columns)
-    return latency_ns, cpu_ns, cold_ns
 
 
 def fill(costs: Mapping[str, Cost]) -> dict[str, Cost]:

@@ -6,7 +6,7 @@ import dataclasses
 import selectors
 from typing import Any
 
-from iosim.errors import IosimError
+from iosim.errors import IosimError, did_you_mean
 from iosim.kernel import Program
 from iosim.models.asynchronous import Aio, IoUring, IoUringMultishot, IoUringSqpoll
 from iosim.models.base import Model
@@ -53,7 +53,10 @@ def get(model: str | Model, **parameters: Any) -> Model:
     if isinstance(model, str):
         name = _ALIASES.get(model, model)
         if name not in MODELS:
-            raise IosimError(f"unknown model {model!r}: choose one of {', '.join(MODELS)}")
+            raise IosimError(
+                f"unknown model {model!r}{did_you_mean(model, MODELS)}: "
+                f"choose one of {', '.join(MODELS)}"
+            )
         model = MODELS[name]
     known = {field.name: field.type for field in dataclasses.fields(model)}
     for name in parameters:

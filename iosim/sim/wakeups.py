@@ -8,7 +8,6 @@ from itertools import chain, pairwise
 from math import inf
 
 import numpy as np
-import numpy.typing as npt
 
 from iosim.costs import WakeUp
 
@@ -23,7 +22,7 @@ class WakeUps:
     def __init__(self, rows: Sequence[WakeUp], generator: np.random.Generator) -> None:
         self._idle_ns = [row.idle_ns for row in rows]
         middles = (np.arange(self._STEPS) + 0.5) / self._STEPS
-        known = [(_quantiles(row.latency_ns, middles), row.cpu_ns, row.cold_ns) for row in rows]
+        known = [(row.quantiles_ns(middles).tolist(), row.cpu_ns, row.cold_ns) for row in rows]
         ends = [(0, inf), *((low, high - low) for low, high in pairwise(self._idle_ns)), (0, inf)]
         self._between = [
             (*end, *below, *above)
@@ -50,10 +49,3 @@ class WakeUps:
             round(rest * cpu_ns + share * cpu_to_ns),
             round(rest * cold_ns + share * cold_to_ns),
         )
-
-
-def _quantiles(known: list[float], probability: npt.NDArray[np.float64]) -> list[float]:
-    """Linear between the known quantiles at (k + 1/2) / n, flat beyond the outermost."""
-    at = (np.arange(len(known)) + 0.5) / len(known)
-    quantiles: list[float] = np.interp(probability, at, known).tolist()
-    return quantiles
