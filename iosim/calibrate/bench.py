@@ -137,18 +137,13 @@ class Bench:
 
     def copy(self, nbytes: int) -> dict[str, float]:
         """What a copy of so many bytes should cost."""
-        beyond = nbytes * self.place.caches.steps(2 * nbytes)
-        return {"copy_ns_per_byte": nbytes, "copy_miss_ns_per_byte": beyond}
+        return copy(nbytes, self.place.caches)
 
     def scan(
         self, kind: str, fds: int, highest: int, joined: int = 0, evicted: bool = False
     ) -> dict[str, float]:
-        """What select or poll of so many descriptors should cost that joins so many wait queues."""
-        steps = 1 if evicted else self.place.caches.steps(fds * SCAN_BYTES)
-        costs = {f"{kind}_ns": 1, f"{kind}_fd_ns": fds, "scan_join_fd_ns": joined}
-        if kind == "select":
-            costs["select_number_ns"] = highest
-        return costs | {"fd_miss_ns": fds * steps}
+        """What select or poll should cost, see `scan`."""
+        return scan(kind, fds, highest, self.place.caches, joined, evicted)
 
     def feed(self, fds: Sequence[int], nbytes: int = SMALL_BYTES) -> Call[None]:
         """Have the peer send on neighbouring connections."""
@@ -181,6 +176,24 @@ def benchmark(needs: str | None = None, check: bool = False) -> Callable[[Benchm
         return program
 
     return register
+
+
+def copy(nbytes: int, caches: Caches) -> dict[str, float]:
+    """What a copy of so many bytes should cost."""
+    beyond = nbytes * caches.steps(2 * nbytes)
+    return {"copy_ns_per_byte": nbytes, "copy_miss_ns_per_byte": beyond}
+
+
+def scan(
+    kind: str, fds: int, highest: int, caches: Caches, joined: int = 0, evicted: bool = False
+) -> dict[str, float]:
+    """What select or poll of so many descriptors should cost that joins so many wait queues, and
+    finds what it needs in the caches, or all of it outside L2."""
+    steps = 1 if evicted else caches.steps(fds * SCAN_BYTES)
+    costs = {f"{kind}_ns": 1, f"{kind}_fd_ns": fds, "scan_join_fd_ns": joined}
+    if kind == "select":
+        costs["select_number_ns"] = highest
+    return costs | {"fd_miss_ns": fds * steps}
 
 
 def each(call: Callable[[Any], Call[Any]], arguments: Sequence[Any]) -> Call[None]:

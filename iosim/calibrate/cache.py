@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -13,6 +15,9 @@ from iosim.calibrate.real import ThisHost
 from iosim.costs import ABOUT, SCHEMA, CostProfile
 from iosim.errors import IosimError
 from iosim.host import facts
+
+DEFAULT = "python"
+"""The shipped profile that is used on a host without its own."""
 
 
 def path() -> Path:
@@ -62,30 +67,55 @@ def host_profile(progress: Progress | None = None) -> CostProfile | None:
     return calibrate_host(QUICK, progress=progress)
 
 
-def differences(profile: CostProfile) -> list[str]:
-    """How the host that a profile was measured on differs from this one; nothing if it says of
-    none."""
-    if profile.date is None and not any(c.source == "measured" for c in profile.costs.values()):
-        return []
-    here = facts()
-    return [
-        f"{name.replace('_', ' ')} {profile.host[name]!r}, here {value!r}"
-        for name, value in here.items()
-        if name in profile.host and profile.host[name] != value
-    ]
+def differences(profile: CostProfile) -> dict[str, tuple[Any, Any]]:
+    """The facts of the host that a profile was measured on, and of this one, where they differ;
+    nothing if it says of none."""
+    if not profile.measured:
+        return {}
+    return {
+        name: (profile.host[name], here)
+        for name, here in facts().items()
+        if name in profile.host and profile.host[name] != here
+    }
 
 
-def profile_for(name: str | None) -> CostProfile:
+@dataclass(frozen=True)
+class Found:
+    """A profile, and where it was found."""
+
+    profile: CostProfile
+    file: Path | None
+    """None if it comes with iosim."""
+
+    @property
+    def samples(self) -> Path | None:
+        """The file of what was measured for it, if there is one."""
+        if self.file is None or not samples_path(self.file).exists():
+            return None
+        return samples_path(self.file)
+
+    def __str__(self) -> str:
+        if self.file is None:
+            return f"{self.profile.name} (shipped)"
+        return f"{self.profile.name} ({'measured here' if self.file == path() else self.file})"
+
+
+def find(name: str | None) -> Found:
     """The profile a user asked for: "native", "python", a file, "host", or None for the best one.
 
     The best is this host's own if it has been calibrated, else the shipped Python profile.
     """
     if name is None:
-        return host_profile() or CostProfile.shipped("python")
+        name = "host" if path().exists() else DEFAULT
     if name == "host":
-        if (own := host_profile()) is None:
+        if not path().exists():
             raise IosimError("this host has no cost profile yet: run `iosim calibrate` first")
-        return own
+        return Found(CostProfile.load(path()), path())
     if name.endswith(".json"):
-        return CostProfile.load(name)
-    return CostProfile.shipped(name)
+        return Found(CostProfile.load(name), Path(name))
+    return Found(CostProfile.shipped(name), None)
+
+
+def profile_for(name: str | None) -> CostProfile:
+    """The profile that `find` finds."""
+    return find(name).profile

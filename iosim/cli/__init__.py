@@ -12,6 +12,7 @@ from iosim.cli.calibrate import calibrate_command
 from iosim.cli.compare import compare_command
 from iosim.cli.doctor import doctor_command
 from iosim.cli.models import models_command
+from iosim.cli.profile import app as profile_app
 from iosim.cli.run import real_command, simulate_command
 from iosim.cli.timeline import timeline_command
 from iosim.errors import IosimError
@@ -28,6 +29,7 @@ app.command("simulate")(simulate_command)
 app.command("real")(real_command)
 app.command("compare")(compare_command)
 app.command("calibrate")(calibrate_command)
+app.add_typer(profile_app, name="profile")
 app.command("timeline")(timeline_command)
 app.command("doctor")(doctor_command)
 
@@ -44,6 +46,8 @@ def main() -> None:
     except IosimError as error:
         _fail(str(error), error.exit_code)
     except _USAGE_ERROR as error:
+        if not error.format_message():
+            sys.exit(2)  # nothing was asked for: the help has been printed
         _fail(f"{error.format_message()} Try 'iosim --help'.", 2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from iosim.calibrate import FULL, QUICK, cache, calibrate_host
 from iosim.cli.options import AsJson
-from iosim.cli.output import check_writable, console, print_json, progress_bar
+from iosim.cli.output import check_writable, print_json, progress_bar
+from iosim.cli.profile_tables import print_profile
 
 
 def calibrate_command(
@@ -38,10 +38,6 @@ def calibrate_command(
     if as_json:
         print_json(profile.model_dump() | {"path": str(path)})
         return
-    table = Table("cost", "value", "from", "to", "source", title=profile.name)
-    for name, cost in profile.costs.items():
-        low, high = cost.interval or cost.spread or (cost.value, cost.value)
-        table.add_row(name, f"{cost.value:.4g}", f"{low:.4g}", f"{high:.4g}", cost.source)
-    console().print(table)
+    print_profile(profile)
     print(f"profile: {path}")
     print(f"samples: {cache.samples_path(path)}")

@@ -28,7 +28,13 @@ from iosim.cli.options import (
     Service,
     Think,
 )
-from iosim.cli.output import check_writable, console, print_json, progress_bar, warn
+from iosim.cli.output import (
+    console,
+    make_folder,
+    print_json,
+    progress_bar,
+    warn_of_another_host,
+)
 from iosim.compare import FIGURES, LIGHT, Comparison, compare
 from iosim.errors import IosimError
 from iosim.host import why_not
@@ -67,20 +73,22 @@ def compare_command(
         connections, connect_gap, active, rate, arrivals, think, request, reply, service, requests
     )
     chosen = [get(name) for name in model or MODELS]
-    costs = None if profile is None and why_not() is None else cache.profile_for(profile)
-    folder = _results_folder(out)
-    if costs is None:
+    found = None if profile is None and why_not() is None else cache.find(profile)
+    folder = make_folder(
+        out or Path("results") / f"compare-{datetime.now():%Y%m%d-%H%M%S}", "--out"
+    )
+    if found is None:
         with progress_bar("calibrating this host") as advance:
-            costs = cache.host_profile(advance) or cache.profile_for(None)
-    if differences := cache.differences(costs):
-        warn(
-            f"cost profile {costs.name!r} was measured on another host ({'; '.join(differences)}): "
-            "what differs between the hosts will look like errors of the simulation; "
-            "run `iosim calibrate` and leave --profile out"
-        )
+            cache.host_profile(advance)
+        found = cache.find("host")
+    warn_of_another_host(
+        found.profile,
+        "what differs between the hosts will look like errors of the simulation; "
+        "run `iosim calibrate` and leave --profile out",
+    )
     with progress_bar("comparing") as advance:
         result = compare(
-            chosen, workload, profile=costs, repeats=repeats, seed=seed, progress=advance
+            chosen, workload, profile=found.profile, repeats=repeats, seed=seed, progress=advance
         )
     result.save(folder)
     if result.cells:
@@ -90,24 +98,12 @@ def compare_command(
     if as_json:
         print_json(result.as_dict() | {"results": str(folder)})
     else:
-        _print_comparison(result, folder)
+        _print_comparison(result, folder, found)
     if not result.cells:
         raise IosimError("no model could be run for real here; the reasons are above")
 
 
-def _results_folder(out: Path | None) -> Path:
-    folder = out or Path("results") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise IosimError(
-            f"cannot make folder {folder}: {error.strerror}; choose another with --out"
-        ) from None
-    check_writable(folder / "comparison.json")
-    return folder
-
-
-def _print_comparison(result: Comparison, folder: Path) -> None:
+def _print_comparison(result: Comparison, folder: Path, found: cache.Found) -> None:
     table = Table(title="Simulated against real, and real against itself", pad_edge=False)
     table.add_column("model and verdict", no_wrap=True)
     for heading in ("figure", "simulated", "real", "error", "noise"):
@@ -134,5 +130,5 @@ def _print_comparison(result: Comparison, folder: Path) -> None:
     print("error: simulated relative to real; noise: the real run farthest from their median")
     for name, reason in result.skipped.items():
         print(f"skipped {name}: {reason}")
-    print(f"cost profile: {result.profile}")
+    print(f"cost profile: {found}")
     print(f"results: {folder} (comparison.json, latency.png and every run)")

@@ -13,6 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from iosim.calibrate import cache
+from iosim.costs import CostProfile
 from iosim.errors import IosimError
 
 _WIDTH = 170
@@ -28,9 +30,30 @@ def check_writable(path: Path | None) -> None:
         )
 
 
-def warn(message: str) -> None:
-    """Print one line on standard error."""
-    print(f"iosim: warning: {message}", file=sys.stderr)
+def warn_of_another_host(profile: CostProfile, consequence: str) -> None:
+    """Print one line on standard error if a profile was measured on another host than this."""
+    if differences := cache.differences(profile):
+        texts = (
+            f"{name.replace('_', ' ')} {there!r}, here {here!r}"
+            for name, (there, here) in differences.items()
+        )
+        print(
+            f"iosim: warning: cost profile {profile.name!r} was measured on another host "
+            f"({'; '.join(texts)}): {consequence}",
+            file=sys.stderr,
+        )
+
+
+def make_folder(folder: Path, option: str) -> Path:
+    """A folder to write to; `option` is where the user could name another."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise IosimError(
+            f"cannot make folder {folder}: {error.strerror}; choose another with {option}"
+        ) from None
+    check_writable(folder / "any")
+    return folder
 
 
 def print_json(data: Any) -> None:
@@ -40,8 +63,11 @@ def print_json(data: Any) -> None:
 
 def console() -> Console:
     """Where tables go: as wide as the terminal, or wide enough for every row."""
-    terminal = Console()
-    return terminal if terminal.is_terminal else Console(width=_WIDTH)
+    # Names of profiles and models are text, whatever brackets they have.
+    terminal = Console(markup=False, emoji=False)
+    if not terminal.is_terminal:
+        terminal.width = _WIDTH
+    return terminal
 
 
 @contextmanager

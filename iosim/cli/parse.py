@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
 
 from iosim import units
-from iosim.errors import IosimError
+from iosim.calibrate import cache
+from iosim.cli.output import warn_of_another_host
+from iosim.errors import IosimError, did_you_mean
 from iosim.machine import Machine, Nic
 from iosim.models import Model, get
 from iosim.workload import Workload, explain
@@ -84,6 +85,14 @@ def workload(
     )
 
 
+def profile(name: str | None) -> cache.Found:
+    """The cost profile of that name; a warning names how the host of a file differs from this."""
+    found = cache.find(name)
+    if found.file is not None:
+        warn_of_another_host(found.profile, "what is simulated is that host")
+    return found
+
+
 def machine(machine: Machine, settings: list[str]) -> Machine:
     """The machine with its fields, or those of its `nic`, set from FIELD=VALUE texts."""
     values: dict[str, Any] = machine.model_dump()
@@ -96,11 +105,9 @@ def machine(machine: Machine, settings: list[str]) -> Machine:
         part, dot, field = name.rpartition(".")
         known = [*Machine.model_fields, *(f"nic.{field}" for field in Nic.model_fields)]
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
             raise IosimError(
-                f"a machine has no field {name!r}"
-                + (f", did you mean {near[0]}?" if near else ":")
-                + f" Its fields are {', '.join(known)}"
+                f"a machine has no field {name!r}{did_you_mean(name, known)}: "
+                f"its fields are {', '.join(known)}"
             )
         if dot:
             values[part] = (values[part] or {}) | {field: value}

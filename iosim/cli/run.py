@@ -88,14 +88,14 @@ def simulate_command(
         connections, connect_gap, active, rate, arrivals, think, request, reply, service, requests
     )
     card = parse.nic(nic, nic_param)
-    costs = cache.profile_for(profile)
+    costs = parse.profile(profile)
     check_writable(out)
     check_writable(trace)
     recorded = None if trace is None else Trace()
     run = simulate(
         parse.model(model, param),
         workload,
-        profile=costs,
+        profile=costs.profile,
         machine=parse.machine(Machine(cores=cores, nic=card), machine or []),
         seed=seed,
         trace=recorded,
@@ -103,7 +103,7 @@ def simulate_command(
     )
     if recorded is not None and trace is not None:
         recorded.save(trace)
-    _finish(run, out, as_json, costs.name)
+    _finish(run, out, as_json, costs)
 
 
 def real_command(
@@ -138,12 +138,12 @@ def real_command(
     _finish(run, out, as_json, None)
 
 
-def _finish(run: Run, out: Path | None, as_json: bool, profile: str | None) -> None:
+def _finish(run: Run, out: Path | None, as_json: bool, costs: cache.Found | None) -> None:
     if out is not None:
         run.save(out)
     summary = run.summary()
     if as_json:
-        print_json(summary | ({"profile": profile} if profile else {}))
+        print_json(summary | ({"profile": costs.profile.name} if costs else {}))
         return
     table = Table(title=f"{run.model}, {run.kernel}", show_header=False)
     latency, blocked = summary["latency_ns"], summary["blocked_ns"]
@@ -168,8 +168,8 @@ def _finish(run: Run, out: Path | None, as_json: bool, profile: str | None) -> N
     if "memory_bytes" in summary:
         taken = ((kind.replace("_", " "), size) for kind, size in summary["memory_bytes"].items())
         rows += [(f"memory: {kind}", units.format_bytes(size)) for kind, size in taken if size]
-    if profile is not None:
-        rows.append(("cost profile", profile))
+    if costs is not None:
+        rows.append(("cost profile", str(costs)))
     for row in rows:
         table.add_row(*row)
     console().print(table)

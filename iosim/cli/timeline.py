@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from iosim.calibrate import cache
+from iosim.cli import parse
 from iosim.cli.options import AsJson, ProfileName
 from iosim.cli.output import check_writable, print_json
 from iosim.errors import IosimError
@@ -29,7 +29,7 @@ def timeline_command(
 
     if every == (model is not None):
         raise IosimError("timeline draws one MODEL or --all: give exactly one of them")
-    costs = cache.profile_for(profile)
+    costs = parse.profile(profile).profile
     path = out or Path("timeline-all.png" if model is None else f"timeline-{model}.png")
     check_writable(path)
     save(timelines(profile=costs) if model is None else timeline(model, profile=costs), path)

@@ -9,13 +9,12 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from commands import Command, Result, refused
 
-from iosim import cli
 from iosim.calibrate.calibration import Steps
 from iosim.costs import ABOUT, CostProfile
 from iosim.doctor import Finding, Report
@@ -24,40 +23,6 @@ from iosim.models import MODELS
 from iosim.results import Run
 
 needs_real_runs = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-
-Command = Callable[..., Result]
-
-
-@pytest.fixture
-def iosim(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Command:
-    """Runs a command line in an empty folder, for a user who has never calibrated."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def run(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["iosim", *arguments])
-        capfd.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        return Result(code, *capfd.readouterr())
-
-    return run
 
 
 FIGURES = {
@@ -375,10 +340,14 @@ def test_doctor(case: str, iosim: Command, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    "command", ["models", "simulate", "real", "compare", "calibrate", "timeline", "doctor"]
+    "command",
+    [
+        *("models", "simulate", "real", "compare", "calibrate", "timeline", "doctor"),
+        *("profile list", "profile show", "profile diff"),
+    ],
 )
 def test_help_shows_an_example(command: str, iosim: Command) -> None:
-    result = iosim(command, "--help")
+    result = iosim(*command.split(), "--help")
     assert result.code == 0
     assert "Example" in result.out
     assert f"iosim {command}" in result.out.replace("Usage: iosim", "")
@@ -389,24 +358,23 @@ def test_help_names_every_command(iosim: Command) -> None:
     out = iosim("--help").out
     for command in ("models", "simulate", "real", "compare", "calibrate", "timeline", "doctor"):
         assert command in out
+    assert "profile" in out
+
+
+@pytest.mark.parametrize("command", [[], ["profile"]])
+def test_without_a_command_there_is_help_and_nothing_else(
+    command: list[str], iosim: Command
+) -> None:
+    result = iosim(*command)
+    assert (result.code, result.err) == (2, "")
+    assert "Usage" in result.out
 
 
 # --- bad input -------------------------------------------------------------------------------
 
 
-def refused(result: Result, *said: str) -> None:
-    """One line on standard error, nothing on standard output, an exit code that tells."""
-    assert result.code not in (0, None)
-    assert result.out == ""
-    assert result.err.startswith("iosim: ")
-    assert result.err.count("\n") == 1
-    assert "Traceback" not in result.err
-    for words in said:
-        assert words in result.err
-
-
 BAD = [
-    ("simulate epol", ["unknown model 'epol'", "io_uring"]),
+    ("simulate epol", ["unknown model 'epol' (did you mean epoll?)", "io_uring"]),
     ("real epol", ["unknown model 'epol'"]),
     ("compare epoll epol", ["unknown model 'epol'"]),
     ("timeline epol", ["unknown model 'epol'"]),
