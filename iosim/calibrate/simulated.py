@@ -104,6 +104,7 @@ class SimulatedPeer:
 
     def connect(self, count: int) -> Call[None]:
         yield from self._kernel.pay()
+        self._system.memory.add("sockets", count)
         for _ in range(count):
             self._connections.append(Connection(self._opened, -1))
             self._opened += 1
