@@ -108,7 +108,10 @@ class FdSet(Protocol):
 
 
 class Kernel(ABC):
-    """Every call a server program can make. One instance belongs to one thread."""
+    """Every call a server program can make. One instance belongs to one thread.
+
+    A call on a descriptor that is not open raises OSError (EBADF), if its manual knows that error.
+    """
 
     # --- sockets -------------------------------------------------------------------------------
 
@@ -154,7 +157,10 @@ class Kernel(ABC):
 
     @abstractmethod
     def shutdown(self, fd: int) -> Call[None]:
-        """shutdown(2) with SHUT_WR: the client reads the end of the stream after what was sent."""
+        """shutdown(2) with SHUT_WR: the client reads the end of the stream after what was sent.
+
+        Raises OSError (ENOTCONN) after a reset, or when both sides have ended their streams.
+        """
 
     @abstractmethod
     def close(self, fd: int) -> Call[None]:
@@ -162,6 +168,8 @@ class Kernel(ABC):
 
         With unread data it is a reset instead (RFC 1122, section 4.2.2.13), which discards what the
         client has not yet taken. A listening socket resets the connections that wait for accept.
+        All that happens when the calls and the ring's requests under way on the socket are over:
+        they hold it open.
         """
 
     # --- the application -----------------------------------------------------------------------

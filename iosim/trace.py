@@ -59,7 +59,7 @@ class Copy:
 
 @dataclass(slots=True)
 class StateChange:
-    """A thread enters a task state: RUNNING, RUNNABLE or SLEEPING."""
+    """A thread enters a task state: RUNNING, RUNNABLE, SLEEPING or EXITED."""
 
     thread: str
     at_ns: int

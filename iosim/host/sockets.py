@@ -151,6 +151,9 @@ class SocketCalls(Thread):
         elif fd in server.files:
             server.files.pop(fd).close()
         else:
-            server.connections.pop(fd).socket.close()
+            connection = server.connections[fd]
+            # First: the kernel may give the number to the next connection at once.
+            del server.connections[fd]
+            connection.socket.close()
         return
         yield

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import socket
 import threading
 from collections import Counter
@@ -54,6 +56,13 @@ class Connection:
         """Times per request, in the order in which they came."""
 
 
+class Descriptors(dict[int, Any]):
+    """What is open, by descriptor; one that is not raises the error of the system calls."""
+
+    def __missing__(self, fd: int) -> Any:
+        raise OSError(errno.EBADF, f"{os.strerror(errno.EBADF)}: {fd}")
+
+
 class Server:
     """What the threads of one server process share."""
 
@@ -61,7 +70,7 @@ class Server:
         self, listener: socket.socket, request_bytes: int, reply_bytes: int, service_ns: list[int]
     ) -> None:
         self.listener = listener
-        self.listeners = {listener.fileno(): listener}
+        self.listeners: dict[int, socket.socket] = Descriptors({listener.fileno(): listener})
         """Also those that `reuseport` has added, by descriptor."""
         self.request_bytes = request_bytes
         self.reply_bytes = reply_bytes
@@ -70,7 +79,7 @@ class Server:
             Request(ns, reply_bytes) for ns in service_ns
         )
         """The k-th request served takes the k-th; the next item is taken atomically."""
-        self.connections: dict[int, Connection] = {}
+        self.connections: dict[int, Connection] = Descriptors()
         self.every_connection: list[Connection] = []
         """Also those already closed."""
         self.files: dict[int, Any] = {}

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from iosim.kernel import EAGAIN, Call, Notify
 from iosim.sim.pending import AioReads
-from iosim.sim.sockets import take
+from iosim.sim.sockets import release, take
 from iosim.sim.thread import Thread
 
 
@@ -68,6 +68,8 @@ class Helper(Thread):
                 yield from self.sleep_on(file)
         taken = take(self.system, file, nbytes)
         self.debt_ns += round(prices.aio_helper_ns + prices.copy_ns(max(0, taken)))
+        if not file.holders:
+            release(self.system, file)
         return taken
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from iosim.kernel import Call
-from iosim.sim.cpu import State
+from iosim.sim.states import TaskState
 from iosim.sim.thread import Thread
 
 
@@ -35,4 +35,4 @@ class ClockCalls(Thread):
 
 def _processor_ns(thread: Thread) -> int:
     """What a thread has run up to its own time."""
-    return thread.spent_ns()[State.RUNNING] + thread.debt_ns
+    return thread.spent_ns()[TaskState.RUNNING] + thread.debt_ns

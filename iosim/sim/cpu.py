@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
-from enum import IntEnum
 from typing import Any, Protocol
 
 import simpy
@@ -24,6 +23,7 @@ from iosim.costs import Prices
 from iosim.machine import Machine
 from iosim.sim.accounts import Account, Use
 from iosim.sim.engine import Alarm, Environment, Pause
+from iosim.sim.states import TASK, Event, IllegalTransition, TaskState
 from iosim.sim.wakeups import WakeUps
 
 Work = Generator[simpy.Event, Any, None]
@@ -45,16 +45,11 @@ class Scan(Protocol):
         """Another thread wants the core: make the tries to come one by one."""
 
 
-class State(IntEnum):
-    """Task states, as the scheduler tells them apart."""
-
-    RUNNING = 0
-    RUNNABLE = 1
-    SLEEPING = 2
-
-
-RUNNING, RUNNABLE, SLEEPING = State
+RUNNING, RUNNABLE, SLEEPING = TaskState.RUNNING, TaskState.RUNNABLE, TaskState.SLEEPING
 # Looking a member up in its class is slow, and every sleep does it several times.
+
+WAKE, DISPATCH = Event(TASK, "wake"), Event(TASK, "dispatch")
+PREEMPT, SLEEP, EXIT = Event(TASK, "preempt"), Event(TASK, "sleep"), Event(TASK, "exit")
 
 
 class Task:
@@ -132,17 +127,25 @@ class Task:
         """Since when the thread sleeps in phase 1, if it does."""
         self._preempted_ns = 0
         self._since_ns = cpu.env.now_ns
-        self._spent_ns = [0] * len(State)
+        self._spent_ns = dict.fromkeys(TaskState, 0)
 
-    def enter(self, state: State, since_ns: int) -> None:
-        """Change state as of `since_ns`."""
-        self._spent_ns[self.state] += since_ns - self._since_ns
+    def __str__(self) -> str:
+        return f"thread {self.name!r}"
+
+    def enter(self, event: Event[TaskState], since_ns: int) -> None:
+        """Change state by an event, as of `since_ns`."""
+        state = self.state
+        self._spent_ns[state] += since_ns - self._since_ns
         self._since_ns = since_ns
-        self.state = state
+        try:
+            # As `event.happens_to(self)` does, in less time.
+            self.state = event.after[state]
+        except KeyError:
+            raise IllegalTransition(self, state, event.name) from None
 
-    def spent_ns(self) -> dict[State, int]:
+    def spent_ns(self) -> dict[TaskState, int]:
         """Time spent in each state up to now."""
-        spent = dict(zip(State, self._spent_ns, strict=True))
+        spent = self._spent_ns.copy()
         spent[self.state] += self.env.now_ns - self._since_ns
         return spent
 
@@ -230,15 +233,15 @@ class Task:
                 return
             self.interrupted = False
 
-    def give_up_core(self) -> None:
-        """Give up the core and sleep."""
+    def give_up_core(self, event: Event[TaskState] = SLEEP) -> None:
+        """Give up the core and sleep, or exit."""
         if self.state is RUNNABLE:
             # It has just been preempted by a thread that it woke itself.
             self.alarm = Alarm(self.env)
             self.core.queue.remove(self)
-            self.enter(SLEEPING, self.env.now_ns)
+            self.enter(event, self.env.now_ns)
         else:
-            self.enter(SLEEPING, self.env.now_ns)
+            self.enter(event, self.env.now_ns)
             self.cpu.leave(self.core)
         self.held_up_ns = 0
         self.disturbed = False
@@ -247,7 +250,7 @@ class Task:
         """Let the others in the core's queue run first."""
         if self.core.queue and self.state is RUNNING:
             self.alarm = Alarm(self.env)
-            self.enter(RUNNABLE, self.env.now_ns)
+            self.enter(PREEMPT, self.env.now_ns)
             self.core.queue.append(self)
             self.cpu.leave(self.core)
             yield self.alarm
@@ -257,7 +260,7 @@ class Task:
         """Be preempted while nothing is being paid."""
         slice_left_ns = self.slice_left_ns
         self.alarm = Alarm(self.env)
-        self.enter(RUNNABLE, self.env.now_ns)
+        self.enter(PREEMPT, self.env.now_ns)
         self.cpu.leave(self.core)
         self.core.queue.appendleft(self)
         yield self.alarm
@@ -284,7 +287,7 @@ class Task:
         self.disturbed = True
         self.alarm = Alarm(self.env)
         self.alarm.callbacks.append(self._regain_core)
-        self.enter(RUNNABLE, now_ns)
+        self.enter(PREEMPT, now_ns)
 
     def _regain_core(self, _: simpy.Event) -> None:
         """The core is back: what was left to pay ends that much later."""
@@ -298,7 +301,7 @@ class Task:
         now_ns, core = self.env.now_ns, self.core
         since_ns = now_ns - self.switch_in_ns
         counting_since_ns = self.cpu.counting_since_ns
-        self.enter(RUNNING, since_ns if since_ns > counting_since_ns else counting_since_ns)
+        self.enter(DISPATCH, since_ns if since_ns > counting_since_ns else counting_since_ns)
         self.slice_left_ns = self.cpu.time_slice_ns
         core.account.book_switch(now_ns, self.switch_in_ns, core.overlap_ns)
         if core.overlap_ns:
@@ -351,7 +354,7 @@ class Cpu:
             return False
         now = self.env.now_ns
         self.wakeup_count += 1
-        task.enter(RUNNABLE, now)
+        task.enter(WAKE, now)
         core = task.core
         running = core.current
         if running is not None and not task.pinned and len(self.cores) > 1:

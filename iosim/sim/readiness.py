@@ -354,7 +354,9 @@ class ReadinessCalls(Thread):
         now_ns = self.now_ns
         files = self.system.files
         for fd in ready:
-            files[fd].noticed_ns = now_ns
+            # A request of a ring may hold a file whose descriptor is closed.
+            if (file := files[fd]) is not None:
+                file.noticed_ns = now_ns
 
     def epoll_create(self) -> Call[int]:
         yield from self.pay()
@@ -417,7 +419,7 @@ class ReadinessCalls(Thread):
         deadline = None if timeout_ns is None else Deadline(self, timeout_ns, MILLISECOND_NS)
         system = self.system
         system.syscalls["epoll_wait"] += 1
-        epoll: EpollInstance = system.files[epfd]
+        epoll: EpollInstance = system.files[epfd] or self._epoll(epfd)
         while not (ready := epoll.harvest(max_events)):
             # Woken in vain, the thread owes for the wake-up before it can sleep again.
             if self.debt_ns:

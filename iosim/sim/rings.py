@@ -14,9 +14,15 @@ from typing import Any, ClassVar
 from iosim.errors import sq_full
 from iosim.kernel import EAGAIN, Call, Completion, Kernel
 from iosim.sim.engine import Alarm
-from iosim.sim.sockets import Connection, accept_one, put, take
+from iosim.sim.sockets import Connection, accept_one, put, release, take
+from iosim.sim.states import RING_REQUEST, Event, RequestState
 from iosim.sim.system import File, System
 from iosim.sim.thread import Thread
+
+ARM, READY = Event(RING_REQUEST, "arm"), Event(RING_REQUEST, "ready")
+COMPLETE, COMPLETE_MORE = Event(RING_REQUEST, "complete"), Event(RING_REQUEST, "complete, more")
+
+PREPARED, ARMED = RequestState.PREPARED, RequestState.ARMED
 
 _MOST_ENTRIES, _MOST_COMPLETIONS, _MOST_BUFFERS = 1 << 15, 1 << 16, 1 << 15
 
@@ -27,12 +33,12 @@ class Submission:
     __slots__ = (
         "fd",
         "file",
-        "is_due",
         "multishot",
         "nbytes",
         "opcode",
         "ring",
         "sent",
+        "state",
         "user_data",
     )
 
@@ -47,27 +53,41 @@ class Submission:
         self.user_data = user_data
         self.multishot = multishot
         self.file: Any = None
-        """What the descriptor named when the ring took the entry up; closing does not change it."""
-        self.is_due = False
+        """What the descriptor named when the ring took the entry up; the request holds it."""
+        self.state = PREPARED
+
+    def __str__(self) -> str:
+        return f"{self.opcode} on descriptor {self.fd}"
 
     def notify(self, file: File) -> bool:
-        """The socket it waits for is readable: leave the rest to the thread that works the ring."""
-        if self.is_due:
+        """The socket it waits for is ready: leave the rest to the thread that works the ring."""
+        if self.state is not ARMED:
+            # The ring is at it, or will be, and looks at the socket before it arms it again.
             return False
-        self.is_due = True
+        READY.happens_to(self)
         if not self.multishot:
             self.disarm()
         self.ring.due.append(self)
         return self.ring.tell()
 
     def arm(self) -> None:
-        """Wait on the socket."""
-        if self not in self.file.watchers:
-            self.file.watchers = (*self.file.watchers, self)
+        """Wait until the socket is readable."""
+        ARM.happens_to(self)
+        file = self.file
+        if self not in file.watchers:
+            file.watchers = (*file.watchers, self)
+
+    def arm_for_room(self) -> None:
+        """Wait until the socket is writable."""
+        ARM.happens_to(self)
+        self.file.way_out().waiting.append(self)
 
     def disarm(self) -> None:
         """Wait no more."""
-        self.file.watchers = tuple(w for w in self.file.watchers if w is not self)
+        watchers = self.file.watchers
+        if self in watchers:
+            place = watchers.index(self)
+            self.file.watchers = watchers[:place] + watchers[place + 1 :]
 
 
 class Posted:
@@ -163,13 +183,14 @@ class RingWork(Thread):
         """Carry a submission out, or arm it on its socket until that is readable."""
         yield from self.pay()
         system, prices = self.system, self.system.prices
-        if submission.file is None:
+        file = submission.file
+        if submission.state is PREPARED:
             known = 0 <= submission.fd < len(system.files)
-            submission.file = system.files[submission.fd] if known else None
+            submission.file = file = system.files[submission.fd] if known else None
+            if file is not None:
+                file.holders += 1
             if submission.multishot:
                 self.debt_ns += prices.uring_sqe_ns
-        submission.is_due = False
-        file = submission.file
         if file is None:
             yield from self._post(submission, -errno.EBADF)
         elif submission.opcode == "send":
@@ -178,7 +199,7 @@ class RingWork(Thread):
             submission.sent += max(0, taken)
             copied_ns = prices.copy_ns(max(0, taken))
             if taken == EAGAIN or (0 < submission.sent < submission.nbytes and not file.shut):
-                file.way_out().waiting.append(submission)
+                submission.arm_for_room()
                 self.debt_ns += round(prices.uring_sqe_ns + copied_ns)
                 return
             self.debt_ns += round(prices.uring_send_ns + copied_ns)
@@ -233,20 +254,29 @@ class RingWork(Thread):
                 break
         if more:
             submission.arm()
-        else:
-            submission.disarm()
 
     def _post(
         self, submission: Submission, result: int, buffer: int | None = None, more: bool = False
     ) -> Call[None]:
-        """Post a completion."""
-        ring = submission.ring
+        """Post a completion; unless there will be more, the request lets go of its file."""
+        ring, file = submission.ring, submission.file
         if ring.sq_thread is not None and self.debt_ns:
             # Another thread looks at the queue: the completion comes when the work is done.
             yield from self.pay()
         completion = Completion(submission.user_data, result, buffer, more)
-        source = submission.file if submission.opcode == "recv" and result >= 0 else None
+        source = file if submission.opcode == "recv" and result >= 0 else None
         ring.post(Posted(completion, source, self.now_ns))
+        if more:
+            COMPLETE_MORE.happens_to(submission)
+            return
+        COMPLETE.happens_to(submission)
+        if file is None:
+            return
+        if submission.multishot:
+            submission.disarm()
+        file.holders -= 1
+        if not file.holders:
+            release(self.system, file)
 
 
 class SqThread(RingWork):

@@ -52,7 +52,7 @@ class SignalCalls(Thread):
         if self.debt_ns:
             yield from self.pay()
         self.system.syscalls["fcntl"] += 4
-        file = self.system.files[fd]
+        file = self.system.file(fd)
         others = (watcher for watcher in file.watchers if not isinstance(watcher, Owner))
         file.watchers = (*others, Owner(self, signal))
         for _ in range(4):

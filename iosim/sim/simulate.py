@@ -18,10 +18,10 @@ from iosim.provenance import provenance
 from iosim.results import CoreTimes, Run, TaskTimes
 from iosim.sim.boot import boot
 from iosim.sim.clients import Clients
-from iosim.sim.cpu import State
 from iosim.sim.engine import Environment
 from iosim.sim.interference import interfere
 from iosim.sim.sockets import Listener
+from iosim.sim.states import TaskState
 from iosim.sim.system import System
 from iosim.trace import Trace
 from iosim.workload import Workload, stream
@@ -91,9 +91,9 @@ def simulate(
         tasks=tuple(
             TaskTimes(
                 task.name,
-                spent[State.RUNNING],
-                spent[State.RUNNABLE],
-                spent[State.SLEEPING],
+                spent[TaskState.RUNNING],
+                spent[TaskState.RUNNABLE],
+                spent[TaskState.SLEEPING],
                 task.helper,
             )
             for task, spent in zip(system.tasks, system.load_spent_ns(), strict=True)

@@ -1,13 +1,18 @@
 """Sockets: their buffers, how connections begin and end, and the calls on them.
 
-Each direction of a connection is a pipe of two buffers. Towards the server: `stalled` bytes at the
-sender, then `buffered` ones at the receiver. Towards the client: `Outgoing.unsent` bytes at the
-sender, then whatever the client has taken (`System.peer`). Bytes move on as soon as the receiver
-has room; so nothing is lost but by a reset, which discards what is still at the sender.
+Each direction of a connection is a pipe of two buffers. Towards the server: of the `unread` bytes
+the first ones are in the receive buffer, and what does not fit it is still at the sender. Towards
+the client: `Outgoing.unsent` bytes at the sender, then whatever the client has taken
+(`System.peer`). Bytes move on as soon as the receiver has room; so nothing is lost but by a reset,
+which discards what is still at the sender.
+
+A file is open for as long as something holds it: its descriptor, a call that sleeps on it, a
+request of a ring. What closing means happens when the last of them lets go.
 """
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Self
@@ -15,23 +20,33 @@ from typing import Self
 from iosim.kernel import EAGAIN, ECONNRESET, EPIPE, READ_BYTES, Call, Request
 from iosim.sim.readiness import EpollInstance, detach, interests_in, shut
 from iosim.sim.signals import Owner
-from iosim.sim.system import File, System, Watcher
+from iosim.sim.states import SOCKET, Event, SocketState
+from iosim.sim.system import File, System, Watcher, error
 from iosim.sim.thread import Thread
 
-CLOSED = -2
-"""The descriptor of a connection that the program has closed."""
+CONNECT, FIN, RST = Event(SOCKET, "connect"), Event(SOCKET, "fin"), Event(SOCKET, "rst")
+SHUTDOWN, CLOSE = Event(SOCKET, "shutdown"), Event(SOCKET, "close")
+
+CLOSE_WAIT, RESET, CLOSED = SocketState.CLOSE_WAIT, SocketState.RESET, SocketState.CLOSED
+
+RECEIVING = SocketState.ESTABLISHED, SocketState.FIN_WAIT
+"""States in which more bytes may come."""
+
+SENDING = SocketState.ESTABLISHED, CLOSE_WAIT
+"""States in which the program may send more bytes."""
+
+DISCONNECTED = SocketState.ENDED, RESET
+"""States in which a socket is open, but no connection is left (TCP_CLOSE of Linux)."""
 
 
 class Outgoing:
     """The way out of a connection that is not just open and empty."""
 
-    __slots__ = ("error", "shut", "unsent", "waiting")
+    __slots__ = ("error", "unsent", "waiting")
 
     def __init__(self) -> None:
         self.unsent = 0
         """Bytes in the send buffer, since the client has no room for them."""
-        self.shut = False
-        """No more bytes are taken: shut down, closed or reset."""
         self.error = 0
         """What the next call on the socket fails with (sk_err, SO_ERROR of socket(7))."""
         self.waiting: list[Watcher] = []
@@ -43,26 +58,24 @@ class Connection(File):
 
     __slots__ = (
         "answering",
-        "buffered",
         "client",
         "copied_ns",
-        "hung_up",
         "out",
         "reading",
         "received",
         "sent",
-        "stalled",
+        "state",
+        "unread",
     )
 
     def __init__(self, client: int, first: int) -> None:
         super().__init__()
         self.client = client
         """Index of the connection in the workload."""
-        self.buffered = 0
-        self.stalled = 0
-        """Bytes that the sender holds back since the receive buffer is full."""
-        self.hung_up = False
-        """Nothing comes after what is buffered: the client has shut down, closed or reset."""
+        self.state = SocketState.NEW
+        self.unread = 0
+        """Bytes that the program has yet to read; those that do not fit the receive buffer are held
+        back by the sender."""
         self.out: Outgoing | None = None
         """None while the way out is open and the client takes everything at once."""
         self.received = 0
@@ -77,19 +90,22 @@ class Connection(File):
         self.answering = first
         """Number of the first request whose reply is not yet sent."""
 
+    def __str__(self) -> str:
+        return f"connection {self.client}"
+
     @property
     def readable(self) -> bool:
-        return self.buffered > 0 or self.hung_up
+        return self.unread > 0 or self.state not in RECEIVING
 
     @property
     def shut(self) -> bool:
-        """Whether `send` can only fail."""
-        return self.out is not None and self.out.shut
+        """Whether `send` can only fail; then there is an `out`."""
+        return self.state not in SENDING
 
     def writable(self, limit_bytes: int) -> bool:
         """Whether poll reports POLLOUT: a third of the send buffer is free (sk_stream_is_writable
         in the kernel's include/net/sock.h), or it is shut."""
-        return self.out is None or self.out.shut or 3 * self.out.unsent <= 2 * limit_bytes
+        return self.out is None or self.shut or 3 * self.out.unsent <= 2 * limit_bytes
 
     def way_out(self) -> Outgoing:
         """`out`, made if need be."""
@@ -99,7 +115,7 @@ class Connection(File):
 
     def end_of_stream(self) -> int:
         """What a read returns when nothing is left: 0, but a reset is reported first, and once."""
-        if self.out is None or self.out.error != ECONNRESET:
+        if self.state is not RESET or self.out is None or self.out.error != ECONNRESET:
             return 0
         self.out.error = 0
         return ECONNRESET
@@ -145,16 +161,10 @@ class Listener(File):
 
 def deliver(system: System, connection: Connection, nbytes: int) -> bool:
     """Put the bytes of a request on its socket; True if that woke an idle core."""
-    if connection.fd == CLOSED:
+    if connection.state is CLOSED:
         system.peer.reset(connection)
         return False
-    room = system.receive_buffer_bytes - connection.buffered
-    if connection.stalled or nbytes > room:
-        fits = 0 if connection.stalled else room
-        connection.stalled += nbytes - fits
-        connection.buffered += fits
-    else:
-        connection.buffered += nbytes
+    connection.unread += nbytes
     return system.became_readable(connection)
 
 
@@ -163,16 +173,18 @@ def take(system: System, connection: Connection, nbytes: int) -> int:
 
     Of a readable connection without data it returns 0, or ECONNRESET after a reset.
     """
-    if not connection.buffered:
+    unread = connection.unread
+    if not unread:
         return connection.end_of_stream()
-    taken = min(nbytes, connection.buffered)
-    connection.buffered -= taken
-    if connection.stalled:
-        moved = min(connection.stalled, system.machine.receive_buffer_bytes - connection.buffered)
-        connection.stalled -= moved
-        connection.buffered += moved
+    buffer_bytes = system.receive_buffer_bytes
+    if unread > buffer_bytes:
+        taken = min(nbytes, buffer_bytes)
+        connection.unread = unread - taken
         system.became_readable(connection)
-    if not (connection.buffered or connection.hung_up):
+        return taken
+    taken = unread if unread < nbytes else nbytes
+    connection.unread = unread - taken
+    if taken == unread and connection.state in RECEIVING:
         system.readable.pop(connection.fd, None)
     return taken
 
@@ -190,9 +202,9 @@ def put(system: System, connection: Connection, nbytes: int) -> int:
         if taken == nbytes:
             return taken
         out = connection.out = Outgoing()
-    elif out.shut:
-        error, out.error = out.error, 0
-        return error or EPIPE
+    elif connection.shut:
+        pending, out.error = out.error, 0
+        return pending or EPIPE
     queued = min(nbytes - taken, system.machine.send_buffer_bytes - out.unsent)
     out.unsent += queued
     return taken + queued or EAGAIN
@@ -204,11 +216,11 @@ def drain(system: System, connection: Connection) -> None:
     if out is None or not out.unsent:
         return
     out.unsent -= system.peer.transmit(connection, out.unsent, system.env.now_ns)
-    if out.shut and not out.unsent:
+    if connection.shut and not out.unsent:
         system.peer.finish(connection)
     if connection.writable(system.machine.send_buffer_bytes):
         _became_writable(connection, out)
-    if not (out.unsent or out.shut):
+    if not (out.unsent or connection.shut):
         connection.out = None
 
 
@@ -220,7 +232,11 @@ def _became_writable(connection: Connection, out: Outgoing) -> None:
 
 def hang_up(system: System, connection: Connection) -> None:
     """The client closes its end or shuts it down: a FIN comes after its last byte."""
-    connection.hung_up = True
+    FIN.happens_to(connection)
+    _stream_ends(system, connection)
+
+
+def _stream_ends(system: System, connection: Connection) -> None:
     system.became_readable(connection)
     # Linux signals the end of a stream twice, in tcp_fin() and in tcp_data_queue().
     for watcher in connection.watchers:
@@ -230,38 +246,76 @@ def hang_up(system: System, connection: Connection) -> None:
 
 def reset(system: System, connection: Connection) -> None:
     """The client aborts the connection: a RST comes. What has been received can still be read."""
+    buffer_bytes = system.receive_buffer_bytes
+    fin_is_there = connection.state is CLOSE_WAIT and connection.unread <= buffer_bytes
+    RST.happens_to(connection)
     out = connection.way_out()
     # After a FIN a read returns 0 and owes no error (tcp_reset in the kernel's net/ipv4).
-    ended = connection.hung_up and not connection.stalled
-    out.error = EPIPE if ended else ECONNRESET
-    out.shut = True
-    connection.stalled = out.unsent = 0
-    hang_up(system, connection)
+    out.error = EPIPE if fin_is_there else ECONNRESET
+    out.unsent = 0
+    connection.unread = min(connection.unread, buffer_bytes)
+    _stream_ends(system, connection)
     _became_writable(connection, out)
 
 
 def shut_down(system: System, connection: Connection) -> None:
     """The server ends its stream: a FIN goes out after the last byte."""
+    if not connection.shut:
+        SHUTDOWN.happens_to(connection)
+        _send_fin(system, connection)
+
+
+def _send_fin(system: System, connection: Connection) -> None:
     out = connection.way_out()
-    if not out.shut:
-        out.shut = True
-        if not out.unsent:
-            system.peer.finish(connection)
-        _became_writable(connection, out)
+    if not out.unsent:
+        system.peer.finish(connection)
+    _became_writable(connection, out)
 
 
 def finish(system: System, connection: Connection) -> None:
     """The server closes its end; unread bytes make that a reset (RFC 1122, section 4.2.2.13)."""
-    if connection.buffered:
-        out = connection.way_out()
-        out.shut, out.unsent = True, 0
+    was_shut = connection.shut
+    CLOSE.happens_to(connection)
+    if connection.unread:
+        connection.unread = connection.way_out().unsent = 0
         system.peer.reset(connection)
-    else:
-        shut_down(system, connection)
+    elif not was_shut:
+        _send_fin(system, connection)
+
+
+def let_go(system: System, file: File) -> None:
+    """One less holds a file."""
+    file.holders -= 1
+    if not file.holders:
+        release(system, file)
+
+
+def release(system: System, file: File) -> None:
+    """Nothing holds a file any more: it is closed in earnest.
+
+    Only then it leaves the interest lists of epoll instances (epoll(7), "Questions and answers").
+    """
+    for interest in tuple(interests_in(file)):
+        detach(interest, file)
+        system.memory.remove("epoll_items")
+    file.watchers = ()
+    if isinstance(file, Connection):
+        system.memory.remove("sockets")
+        finish(system, file)
+    elif isinstance(file, Listener):
+        system.memory.remove("sockets", len(file.backlog))
+        for connection in file.backlog:
+            CLOSE.happens_to(connection)
+            system.peer.reset(connection)
+        file.backlog.clear()
+        file.group.remove(file)
+    elif isinstance(file, EpollInstance):
+        shut(system, file)
 
 
 def connect(system: System, listener: Listener, connection: Connection) -> None:
     """A client's connection joins the backlog, which must not be full."""
+    CONNECT.happens_to(connection)
     listener.backlog.append(connection)
     system.became_readable(listener)
 
@@ -307,7 +361,7 @@ class SocketCalls(Thread):
     def set_nonblocking(self, fd: int) -> Call[None]:
         yield from self.pay()
         self.system.syscalls["fcntl"] += 1
-        self.system.files[fd].nonblocking = True
+        self.system.file(fd).nonblocking = True
         self.charge(self.system.prices.fcntl_ns)
 
     def accept(self, listener: int, nonblocking: bool = False) -> Call[int]:
@@ -315,7 +369,7 @@ class SocketCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["accept4"] += 1
-        file = system.files[listener]
+        file = system.files[listener] or system.file(listener)
         while not file.backlog:
             if file.nonblocking:
                 system.empty_polls += 1
@@ -328,6 +382,8 @@ class SocketCalls(Thread):
         connection = accept_one(system, file)
         connection.nonblocking = nonblocking
         self.charge(system.prices.accept_ns)
+        if not file.holders:
+            release(system, file)
         return connection.fd
 
     def reuseport(self, listener: int) -> Call[int]:
@@ -339,7 +395,7 @@ class SocketCalls(Thread):
         # A server's start is not what a run measures: four short calls.
         for _ in range(4):
             self.charge(system.prices.fcntl_ns)
-        first: Listener = system.files[listener]
+        first: Listener = system.file(listener)
         return system.open(Listener(first.limit, first)).fd
 
     def recv(self, fd: int, nbytes: int = READ_BYTES) -> Call[int]:
@@ -347,11 +403,12 @@ class SocketCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["recv"] += 1
-        connection = system.files[fd]
-        while not connection.buffered:
-            if connection.hung_up:
+        connection = system.files[fd] or system.file(fd)
+        while not connection.unread:
+            if connection.state not in RECEIVING:
+                taken = int(connection.end_of_stream())
                 self.charge(system.prices.recv_ns)
-                return int(connection.end_of_stream())
+                break
             if connection.nonblocking:
                 system.empty_polls += 1
                 self.charge(system.prices.eagain_ns)
@@ -360,12 +417,15 @@ class SocketCalls(Thread):
                 yield from self.pay()
                 continue
             yield from self.sleep_for_data(connection)
-        taken = take(system, connection, nbytes)
-        price_ns = system.prices.recv_ns + round(system.prices.copy_ns(taken))
-        self.debt_ns += price_ns
-        self.debt_user_ns += self.user_share_ns
-        system.copy_data_ns += price_ns
-        connection.copied_ns = self.now_ns
+        else:
+            taken = take(system, connection, nbytes)
+            price_ns = system.prices.recv_ns + round(system.prices.copy_ns(taken))
+            self.debt_ns += price_ns
+            self.debt_user_ns += self.user_share_ns
+            system.copy_data_ns += price_ns
+            connection.copied_ns = self.now_ns
+        if not connection.holders:
+            release(system, connection)
         return taken
 
     def requests(self, fd: int, nbytes: int) -> Sequence[Request]:
@@ -403,7 +463,7 @@ class SocketCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["send"] += 1
-        connection = system.files[fd]
+        connection = system.files[fd] or system.file(fd)
         taken = put(system, connection, nbytes)
         if taken != nbytes:
             return (yield from self._send_rest(connection, nbytes, taken))
@@ -424,6 +484,14 @@ class SocketCalls(Thread):
         self.charge(prices.send_ns + round(prices.copy_ns(sent)))
         if connection.nonblocking or connection.shut:
             return sent or taken
+        connection.holders += 1
+        sent = yield from self._send_all(connection, nbytes, sent)
+        let_go(system, connection)
+        return sent
+
+    def _send_all(self, connection: Connection, nbytes: int, sent: int) -> Call[int]:
+        """Sleep until the socket has taken all bytes, after `sent` of them."""
+        system = self.system
         while sent < nbytes:
             yield from self._sleep_until_writable(connection)
             if sent and connection.shut:
@@ -433,7 +501,7 @@ class SocketCalls(Thread):
             if taken < 0:
                 return taken
             sent += taken
-            self.debt_ns += round(prices.copy_ns(taken))
+            self.debt_ns += round(system.prices.copy_ns(taken))
         return sent
 
     def _sleep_until_writable(self, connection: Connection) -> Call[None]:
@@ -451,7 +519,8 @@ class SocketCalls(Thread):
         prices = system.prices
         system.syscalls["poll"] += 1
         connection = system.files[fd]
-        if not connection.writable(system.machine.send_buffer_bytes):
+        # One that is not open is reported at once: POLLNVAL of poll(2).
+        if connection is not None and not connection.writable(system.machine.send_buffer_bytes):
             self.debt_ns += round(prices.poll_fd_ns + prices.scan_join_fd_ns)
             yield from self._sleep_until_writable(connection)
         self.charge(prices.poll_ns + round(prices.poll_fd_ns))
@@ -461,7 +530,10 @@ class SocketCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["shutdown"] += 1
-        shut_down(system, system.files[fd])
+        connection = system.file(fd)
+        if connection.state in DISCONNECTED:
+            raise error(errno.ENOTCONN)
+        shut_down(system, connection)
         # A FIN takes the way of a segment without data.
         self.charge(system.prices.send_ns)
 
@@ -470,24 +542,8 @@ class SocketCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["close"] += 1
-        file, system.files[fd] = system.files[fd], None
-        system.readable.pop(fd, None)
-        if isinstance(file, Connection):
-            system.memory.remove("sockets")
-            finish(system, file)
-            file.buffered, file.hung_up = 0, False
-        elif isinstance(file, Listener):
-            system.memory.remove("sockets", len(file.backlog))
-            for connection in file.backlog:
-                system.peer.reset(connection)
-            file.backlog.clear()
-        elif isinstance(file, EpollInstance):
-            shut(system, file)
-        # Closing takes it off every interest list: epoll(7), questions and answers.
-        for interest in tuple(interests_in(file)):
-            detach(interest, file)
-            system.memory.remove("epoll_items")
-        file.fd, file.watchers = CLOSED, ()
-        if isinstance(file, Listener):
-            file.group.remove(file)
         self.charge(system.prices.close_ns)
+        file = system.file(fd)
+        system.files[fd] = None
+        system.readable.pop(fd, None)
+        let_go(system, file)

@@ -1,12 +1,33 @@
-"""State machines as literal tables: (state, event) -> state. What a table lacks cannot happen."""
+"""State machines as literal tables: (state, event) -> state. What a table lacks cannot happen.
+
+The objects of the simulated kernel obey these tables: their `state` changes by an `Event` only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
-from typing import Any, TypeVar
+from enum import IntEnum
+from typing import Any, Generic, Self, TypeVar
 
-AnyState = TypeVar("AnyState", bound=Enum)
+
+class State(IntEnum):
+    """A state and what it means.
+
+    Members are numbered from 0. As integers they make fast keys; those of a plain Enum are hashed
+    in Python.
+    """
+
+    meaning: str
+
+    def __new__(cls, meaning: str) -> Self:
+        number = len(cls.__members__)
+        state = int.__new__(cls, number)
+        state._value_ = number
+        state.meaning = meaning
+        return state
+
+
+AnyState = TypeVar("AnyState", bound=State)
 
 Table = Mapping[tuple[AnyState, str], AnyState]
 
@@ -14,21 +35,42 @@ Table = Mapping[tuple[AnyState, str], AnyState]
 class IllegalTransition(RuntimeError):
     """Something happened to an object whose state does not allow it.
 
-    No mistake in the input, so no IosimError: either the simulated kernel or a program of the
-    user's is wrong (it closes a descriptor twice), and the traceback leads to the call.
+    It is the simulated kernel that is wrong, or whoever drives its parts. What a program does wrong
+    its call refuses with the error of the manual, and what a user gives wrong is an IosimError.
     """
 
+    def __init__(self, thing: Any, state: State, event: str) -> None:
+        # SimPy makes exceptions anew from their arguments, and other processes do from text.
+        super().__init__(str(thing), state, event)
+        self.thing = str(thing)
+        self.state = state
+        self.event = event
 
-def next_state(table: Table[AnyState], about: Any, state: AnyState, event: str) -> AnyState:
-    """The state of `about` after `event`; raises IllegalTransition if the table has none."""
-    try:
-        return table[state, event]
-    except KeyError:
-        raise IllegalTransition(f"{about} is {state.name}: {event!r} cannot happen to it") from None
+    def __str__(self) -> str:
+        return f"{self.thing} is {self.state.name}: {self.event!r} cannot happen to it"
 
 
-class TaskState(Enum):
-    """Task states, as the scheduler tells them apart."""
+class Event(Generic[AnyState]):
+    """One event of a table, ready for use."""
+
+    __slots__ = ("after", "name")
+
+    def __init__(self, table: Table[AnyState], name: str) -> None:
+        self.name = name
+        self.after = {before: after for (before, event), after in table.items() if event == name}
+        """The state that follows, by the state before."""
+        assert self.after, f"the table has no event {name!r}"
+
+    def happens_to(self, thing: Any) -> None:
+        """Change the state of an object; raises IllegalTransition if that does not allow it."""
+        try:
+            thing.state = self.after[thing.state]
+        except KeyError:
+            raise IllegalTransition(thing, thing.state, self.name) from None
+
+
+class TaskState(State):
+    """A thread, as the scheduler sees it."""
 
     RUNNING = "holds a core"
     RUNNABLE = "waits for a core"
@@ -41,65 +83,69 @@ TASK: Table[TaskState] = {
     (TaskState.RUNNABLE, "dispatch"): TaskState.RUNNING,
     (TaskState.RUNNING, "preempt"): TaskState.RUNNABLE,
     (TaskState.RUNNING, "sleep"): TaskState.SLEEPING,
+    # Preempted by a thread that it woke, with nothing left to pay for: Linux lets it have the core
+    # once more, to go to sleep.
+    (TaskState.RUNNABLE, "sleep"): TaskState.SLEEPING,
     (TaskState.RUNNING, "exit"): TaskState.EXITED,
 }
 
 
-class SocketState(Enum):
-    """The server's end of a connection."""
+class SocketState(State):
+    """The server's end of a connection, which is ESTABLISHED before it is accepted.
+
+    The names are those of RFC 9293, section 3.3.2, as far as it has them.
+    """
 
     NEW = "not yet connected"
-    QUEUED = "on the backlog"
-    QUEUED_HALF_CLOSED = "on the backlog, the peer has hung up"
-    QUEUED_RESET = "on the backlog, the peer has reset the connection"
-    ESTABLISHED = "accepted"
-    HALF_CLOSED = "accepted, the peer has hung up (CLOSE_WAIT of RFC 9293)"
-    RESET = "accepted, the peer has reset the connection"
-    CLOSED = "closed by the program"
+    ESTABLISHED = "both streams go on"
+    FIN_WAIT = "the program has ended its stream"
+    CLOSE_WAIT = "the client has ended its stream"
+    ENDED = "both have ended their streams"
+    RESET = "the client has reset the connection"
+    CLOSED = "the program has closed it, or its listener before it was accepted"
 
 
 SOCKET: Table[SocketState] = {
-    (SocketState.NEW, "connect"): SocketState.QUEUED,
-    (SocketState.QUEUED, "accept"): SocketState.ESTABLISHED,
-    (SocketState.QUEUED, "fin"): SocketState.QUEUED_HALF_CLOSED,
-    (SocketState.QUEUED, "rst"): SocketState.QUEUED_RESET,
-    (SocketState.QUEUED_HALF_CLOSED, "accept"): SocketState.HALF_CLOSED,
-    (SocketState.QUEUED_HALF_CLOSED, "rst"): SocketState.QUEUED_RESET,
-    # A connection that was reset on the backlog is accepted all the same, and says so when read.
-    (SocketState.QUEUED_RESET, "accept"): SocketState.RESET,
-    (SocketState.ESTABLISHED, "fin"): SocketState.HALF_CLOSED,
+    (SocketState.NEW, "connect"): SocketState.ESTABLISHED,
+    (SocketState.ESTABLISHED, "fin"): SocketState.CLOSE_WAIT,
+    (SocketState.ESTABLISHED, "shutdown"): SocketState.FIN_WAIT,
     (SocketState.ESTABLISHED, "rst"): SocketState.RESET,
     (SocketState.ESTABLISHED, "close"): SocketState.CLOSED,
-    (SocketState.HALF_CLOSED, "rst"): SocketState.RESET,
-    (SocketState.HALF_CLOSED, "close"): SocketState.CLOSED,
+    (SocketState.FIN_WAIT, "fin"): SocketState.ENDED,
+    (SocketState.FIN_WAIT, "rst"): SocketState.RESET,
+    (SocketState.FIN_WAIT, "close"): SocketState.CLOSED,
+    (SocketState.CLOSE_WAIT, "shutdown"): SocketState.ENDED,
+    (SocketState.CLOSE_WAIT, "rst"): SocketState.RESET,
+    (SocketState.CLOSE_WAIT, "close"): SocketState.CLOSED,
+    # It discards what the program has sent last; a reader has met the end already.
+    (SocketState.ENDED, "rst"): SocketState.ENDED,
+    (SocketState.ENDED, "close"): SocketState.CLOSED,
     (SocketState.RESET, "close"): SocketState.CLOSED,
-    # The peer does not know yet.
+    # The client does not know yet.
     (SocketState.CLOSED, "fin"): SocketState.CLOSED,
     (SocketState.CLOSED, "rst"): SocketState.CLOSED,
 }
 
 
-class RequestState(Enum):
+class RequestState(State):
     """One submission of an io_uring."""
 
-    PREPARED = "written into the submission queue"
-    SUBMITTED = "being tried by the ring for the first time"
+    PREPARED = "in the submission queue, or tried for the first time"
     ARMED = "waits for its socket"
-    DUE = "its socket is ready, the ring has still to try it again"
-    COMPLETED = "its completion is posted"
-    CANCELLED = "its completion says ECANCELED"
+    DUE = "its socket is ready, the ring has still to try it again or is at it"
+    COMPLETED = "its last completion is posted"
 
 
 RING_REQUEST: Table[RequestState] = {
-    (RequestState.PREPARED, "submit"): RequestState.SUBMITTED,
-    (RequestState.SUBMITTED, "arm"): RequestState.ARMED,
-    (RequestState.SUBMITTED, "complete"): RequestState.COMPLETED,
+    (RequestState.PREPARED, "arm"): RequestState.ARMED,
+    (RequestState.PREPARED, "complete"): RequestState.COMPLETED,
+    # A multishot request says that more will come (IORING_CQE_F_MORE).
+    (RequestState.PREPARED, "complete, more"): RequestState.DUE,
     (RequestState.ARMED, "ready"): RequestState.DUE,
-    (RequestState.ARMED, "cancel"): RequestState.CANCELLED,
     # Somebody else was quicker and took the data.
     (RequestState.DUE, "arm"): RequestState.ARMED,
     (RequestState.DUE, "complete"): RequestState.COMPLETED,
-    (RequestState.DUE, "cancel"): RequestState.CANCELLED,
+    (RequestState.DUE, "complete, more"): RequestState.DUE,
 }
 
 TABLES: Mapping[str, Table[Any]] = {

@@ -18,10 +18,11 @@ from iosim.kernel import Call, Request
 from iosim.machine import Machine
 from iosim.results import RECORD
 from iosim.sim.accounts import Use
-from iosim.sim.cpu import Core, Cpu, State, Task
+from iosim.sim.cpu import Core, Cpu, Task
 from iosim.sim.engine import Environment, Process, events_made
 from iosim.sim.memory import Memory
 from iosim.sim.pending import AioReads, Gil, Signals
+from iosim.sim.states import TaskState
 from iosim.workload import Schedule, Workload
 
 AnyFile = TypeVar("AnyFile", bound="File")
@@ -49,7 +50,7 @@ class Peer(Protocol):
 class File:
     """Anything a descriptor names and a program can wait for."""
 
-    __slots__ = ("fd", "nonblocking", "noticed_ns", "sleepers", "watchers")
+    __slots__ = ("fd", "holders", "nonblocking", "noticed_ns", "sleepers", "watchers")
 
     wakes_one: ClassVar[bool] = False
     """Of the threads that sleep in a call on it, whether only the first is woken (they wait
@@ -57,7 +58,9 @@ class File:
 
     def __init__(self) -> None:
         self.fd = -1
-        """The descriptor, once it has one."""
+        """The descriptor that it has, or had; -1 before that."""
+        self.holders = 0
+        """How many keep it open: its descriptor, calls that sleep on it, requests of rings."""
         self.nonblocking = False
         self.noticed_ns = 0
         """When a call last reported it ready; 0 when the read itself brings the news."""
@@ -162,6 +165,7 @@ class System:
         connection from reaching its successor.
         """
         file.fd = len(self.files)
+        file.holders += 1
         self.files.append(file)
         if file.readable:
             self.readable[file.fd] = file
@@ -171,7 +175,7 @@ class System:
         """The file of a descriptor; raises OSError EBADF if it is not open."""
         file = self.files[fd] if 0 <= fd < len(self.files) else None
         if file is None:
-            raise error(errno.EBADF)
+            raise OSError(errno.EBADF, f"{os.strerror(errno.EBADF)}: {fd}")
         return file
 
     def launch(self, thread: Any, program: Call[None]) -> None:
@@ -181,9 +185,10 @@ class System:
 
     def became_readable(self, file: File) -> bool:
         """Tell everybody who waits for `file`; True if an idle core was woken."""
-        if file.fd < 0:
+        if self.files[file.fd] is file:
+            self.readable[file.fd] = file
+        elif not file.holders:
             return False
-        self.readable[file.fd] = file
         woke = False
         if file.sleepers:
             if file.wakes_one:
@@ -225,9 +230,9 @@ class System:
         """Events since the load began."""
         return events_made(self.env) - self._events_before_load
 
-    def load_spent_ns(self) -> list[dict[State, int]]:
+    def load_spent_ns(self) -> list[dict[TaskState, int]]:
         """What each thread spent in each state since the load began."""
-        nothing = dict.fromkeys(State, 0)
+        nothing = dict.fromkeys(TaskState, 0)
         before = self._before_load + [nothing] * (len(self.tasks) - len(self._before_load))
         return [
             {state: ns - earlier[state] for state, ns in task.spent_ns().items()}

@@ -7,7 +7,7 @@ from typing import Any
 
 import simpy
 
-from iosim.sim.cpu import State, Task
+from iosim.sim.cpu import EXIT, RUNNING, Task
 from iosim.sim.engine import call_in
 from iosim.sim.pending import ALL_SIGNALS, Pending
 from iosim.sim.system import File, System
@@ -38,9 +38,11 @@ class Thread(Task):
         self.take_core()
         yield from program
         yield from self.pay()
+        # Letting go of the interpreter lock may have cost it the core, which it needs to exit.
+        yield from self.come_back()
         self.blocked = ALL_SIGNALS
         self.system.memory.remove("threads")
-        self.give_up_core()
+        self.give_up_core(EXIT)
 
     @property
     def now_ns(self) -> int:
@@ -57,11 +59,17 @@ class Thread(Task):
         self.debt_user_ns += self.user_share_ns
 
     def sleep_on(self, file: File) -> Wait:
-        """Sleep until `file` has something to read."""
+        """Sleep until `file` has something to read; its descriptor may be closed meanwhile.
+
+        "The blocking I/O system call holds a reference to the underlying open file description, and
+        this reference keeps the description open until the I/O system call completes" (close(2)).
+        """
         if file.sleepers is None:
             file.sleepers = []
         file.sleepers.append(self)
+        file.holders += 1
         yield from self.sleep()
+        file.holders -= 1
 
     def sleep_for_data(self, file: File | None = None) -> Wait:
         """Sleep in phase 1, on `file` or on what the caller has arranged."""
@@ -85,7 +93,7 @@ class Thread(Task):
             self.awaited = ()
             return self.cpu.wake(self)
         price_ns = self.run_handlers()
-        if self.state is State.RUNNING:
+        if self.state is RUNNING:
             self.hold_up(price_ns)
             return False
         self.debt_ns += price_ns

@@ -13,11 +13,11 @@ from typing import Any
 
 from iosim.kernel import Call, Kernel
 from iosim.sim.aio import Helper
-from iosim.sim.cpu import State
 from iosim.sim.kernel import SimKernel
 from iosim.sim.pending import Signals
 from iosim.sim.rings import RingWork, SqThread, Submission
 from iosim.sim.sockets import Connection
+from iosim.sim.states import Event, TaskState
 from iosim.sim.system import AnyFile, System
 from iosim.sim.thread import Thread
 from iosim.trace import RING, Copy, Signal, StateChange, Trace, TracedCall
@@ -73,9 +73,9 @@ class TracedThread(Thread):
     __slots__ = ()
     system: TracedSystem
 
-    def enter(self, state: State, since_ns: int) -> None:
-        super().enter(state, since_ns)
-        self.system.trace.states.append(StateChange(self.name, since_ns, state.name))
+    def enter(self, event: Event[TaskState], since_ns: int) -> None:
+        super().enter(event, since_ns)
+        self.system.trace.states.append(StateChange(self.name, since_ns, self.state.name))
 
 
 class TracedHelper(TracedThread, Helper):

@@ -19,10 +19,11 @@ from round_costs import round_costs
 from iosim.kernel import ECONNRESET, EPIPE, Call
 from iosim.machine import Machine
 from iosim.sim.boot import boot
-from iosim.sim.cpu import State, Task
+from iosim.sim.cpu import SLEEPING, Task
 from iosim.sim.engine import call_in
 from iosim.sim.kernel import SimKernel
 from iosim.sim.sockets import Connection, Listener, connect, deliver, drain, hang_up, reset
+from iosim.sim.states import TaskState
 from iosim.sim.system import System
 from iosim.workload import Workload
 
@@ -37,6 +38,8 @@ class End:
         self.ended = False
         """Whether nothing comes after what is buffered."""
         self.error = 0
+        self.shut = False
+        """Whether it has ended its own stream."""
         self.closed = False
 
 
@@ -106,7 +109,7 @@ class Clients:
         self.send(connection, nbytes)
 
     def sending(self, connection: int) -> bool:
-        return self._ends[connection].connection.stalled > 0
+        return self._ends[connection].connection.unread > self._system.receive_buffer_bytes
 
     def recv(self, connection: int, nbytes: int) -> int:
         end, left = self._ends[connection], nbytes
@@ -123,14 +126,16 @@ class Clients:
         return nbytes - left
 
     def shutdown(self, connection: int) -> None:
-        hang_up(self._system, self._ends[connection].connection)
+        end = self._ends[connection]
+        end.shut = True
+        hang_up(self._system, end.connection)
 
     def close(self, connection: int) -> None:
         end = self._ends[connection]
         end.closed = True
         if end.buffered:
             reset(self._system, end.connection)
-        elif not end.connection.hung_up:
+        elif not end.shut:
             hang_up(self._system, end.connection)
 
     def abort(self, connection: int) -> None:
@@ -171,7 +176,7 @@ class Simulated(Transcript):
         """Let the program and the clients act until nothing is left to do."""
         env, tasks = self._env, self._system.tasks
         while not self._over:
-            asleep = all(task.state is State.SLEEPING for task in tasks)
+            asleep = all(task.state in (SLEEPING, TaskState.EXITED) for task in tasks)
             if not (asleep and self.at_rest()) or not self._act():
                 try:
                     env.step()
@@ -180,13 +185,16 @@ class Simulated(Transcript):
 
     def _act(self) -> bool:
         """At rest: let go on who waited for it, or take a step; False if there is none."""
-        waiting_for = REST if self.resting(REST) else STEP
+        waiting_for, step = REST if self.resting(REST) else STEP, None
         if waiting_for == STEP:
             step = next(self._steps, None)
             assert step or not self.resting(STEP), "the program waits for a step that is not there"
             if step is None:
                 return False
+        # Those that come to wait while the step is taken wait for the next one.
+        threads = self.release(waiting_for)
+        if step is not None:
             step(self._clients)
-        for thread in self.release(waiting_for):
+        for thread in threads:
             self._system.cpu.wake(self._paused.pop(thread))
         return True

@@ -55,7 +55,7 @@ def a_full_buffer_drops(patch: pytest.MonkeyPatch) -> None:
 
     def dropping(system: Any, connection: sockets.Connection, nbytes: int) -> bool:
         woke = deliver(system, connection, nbytes)
-        connection.stalled = 0
+        connection.unread = min(connection.unread, system.receive_buffer_bytes)
         return woke
 
     patch.setattr("conformance.simulated.deliver", dropping)
@@ -65,7 +65,7 @@ def a_fin_overtakes_the_data(patch: pytest.MonkeyPatch) -> None:
     hang_up = sockets.hang_up
 
     def at_once(system: Any, connection: sockets.Connection) -> None:
-        connection.buffered = 0
+        connection.unread = 0
         hang_up(system, connection)
 
     patch.setattr("conformance.simulated.hang_up", at_once)
@@ -94,6 +94,10 @@ def instances_nest_six_deep(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(readiness.too_deep, "__defaults__", (6,))
 
 
+def closing_ends_what_is_under_way(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sockets, "let_go", sockets.release)
+
+
 MUTATIONS: dict[str, tuple[Mutate, str]] = {
     "ET reports again": (ignoring(EPOLLET), "edge_triggered_is_silent_with_data_left"),
     "ONESHOT stays armed": (ignoring(EPOLLONESHOT), "one_shot_is_silent_until_rearmed"),
@@ -119,6 +123,10 @@ MUTATIONS: dict[str, tuple[Mutate, str]] = {
     ),
     "instances nest six deep": (instances_nest_six_deep, "nesting_has_limits"),
     "buffers never run out": (buffers_never_run_out, "multishot_recv_ends_without_buffers"),
+    "closing ends what is under way": (
+        closing_ends_what_is_under_way,
+        "a_recv_outlives_its_descriptor",
+    ),
 }
 
 

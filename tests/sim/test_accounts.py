@@ -21,12 +21,13 @@ from iosim.sim import simulate
 from iosim.sim.accounts import Use
 from iosim.sim.boot import boot
 from iosim.sim.clients import Clients
-from iosim.sim.cpu import Core, Cpu, State, Task
+from iosim.sim.cpu import RUNNING, Core, Cpu, Task
 from iosim.sim.engine import call_in
 from iosim.sim.interference import interfere
 from iosim.sim.kernel import SimKernel
 from iosim.sim.simulate import _load
 from iosim.sim.sockets import Listener
+from iosim.sim.states import Event, TaskState
 from iosim.workload import Workload, stream
 
 NATIVE = CostProfile.shipped("native")
@@ -63,12 +64,12 @@ class Witness:
     def watching(self) -> Iterator[None]:
         enter, pay, interrupt = Task.enter, Task.pay, Cpu.interrupt
 
-        def seen_enter(task: Task, state: State, since_ns: int) -> None:
-            enter(task, state, since_ns)
+        def seen_enter(task: Task, event: Event[TaskState], since_ns: int) -> None:
+            enter(task, event, since_ns)
             if task in self._running:
                 core, begin_ns = self._running.pop(task)
                 self.spells[task].append((core, begin_ns, since_ns))
-            if state is State.RUNNING:
+            if task.state is RUNNING:
                 self._running[task] = task.core, since_ns
 
         def seen_pay(task: Task) -> Any:

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import astuple
+from importlib import import_module
 from itertools import pairwise
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transitions import LEGAL, watched
 
 from iosim.costs import CostProfile
 from iosim.machine import Interference, Machine, Nic
 from iosim.models import MODELS, get
 from iosim.results import Run
 from iosim.sim import simulate
+from iosim.sim.cpu import Task
+from iosim.sim.engine import Environment
+from iosim.sim.states import TaskState
+from iosim.sim.system import System
 from iosim.trace import Trace
 from iosim.workload import Workload
 
-NATIVE = CostProfile.shipped("native")
+NATIVE, PYTHON = CostProfile.shipped("native"), CostProfile.shipped("python")
 
 INTERFERENCE = Interference(per_s=20_000, duration_ns=[100, 3_000, 70_000])
 
@@ -175,6 +183,46 @@ def test_the_scheduler_keeps_its_rules(scenario: tuple[str, Workload, Machine, i
         running += changes[at]
         assert 0 <= running <= machine.cores
     assert {task.name: task.running_ns for task in run.tasks if task.running_ns} == +ran_ns
+
+
+PLACES = {
+    TaskState.RUNNING: {("core",)},
+    TaskState.RUNNABLE: {("queue",), ("core",)},
+    TaskState.SLEEPING: {()},
+    TaskState.EXITED: {()},
+}
+"""Where a thread may be in each state; a core that is being switched to it is its own already."""
+
+
+def check_places(system: System) -> None:
+    """No thread is in two states: it is in one place at most, and its state goes with that."""
+    places: dict[Task, list[str]] = {task: [] for task in system.tasks}
+    for core in system.cpu.cores:
+        for task in core.queue:
+            places[task].append("queue")
+        if core.current is not None:
+            places[core.current].append("core")
+    for task, found in places.items():
+        assert tuple(found) in PLACES[task.state]
+
+
+@settings(max_examples=60)
+@given(scenarios(), st.sampled_from([NATIVE, PYTHON]))
+def test_no_task_is_in_two_states(
+    scenario: tuple[str, Workload, Machine, int], profile: CostProfile
+) -> None:
+    """After every event of a run; and what changes a state is in the tables."""
+
+    def run(env: Environment, clients: Any) -> None:
+        while clients.done.callbacks is not None:
+            env.step()
+            check_places(clients._system)
+
+    model, workload, machine, seed = scenario
+    with patch.object(import_module("iosim.sim.simulate"), "_run", run), watched() as seen:
+        simulate(model, workload, profile=profile, machine=machine, seed=seed)
+    assert {type(state).__name__ for state, _ in seen} >= {"TaskState", "SocketState"}
+    assert seen <= LEGAL
 
 
 @pytest.mark.parametrize("arrivals", ["poisson", "even"])

@@ -7,12 +7,15 @@ from typing import Any
 from conformance.scenario import scenario
 
 from iosim.errors import IosimError
-from iosim.kernel import Call
+from iosim.kernel import EPOLL_CTL_ADD, Call
 
 NEEDS = "io_uring"
 
 MULTISHOT = "io_uring_multishot(7): "
 SETUP = "io_uring_setup(2): "
+
+LARGE = 1 << 24
+"""More bytes than all buffers between two programs hold."""
 
 
 @scenario(
@@ -564,3 +567,252 @@ def sqpoll_submit_waits_for_room(kernel: Any, listener: int) -> Call[None]:
         yield from kernel.io_uring_submit(ring)
         kernel.note(f"there is room: {kernel.sq_space_left(ring) > 0}")
     yield from kernel.io_uring_enter(ring, 3)
+
+
+# --- closing the descriptor of a request under way -----------------------------------------------
+
+HOLDS = (
+    "A request holds its file from its submission to its completion (io_file_get_normal and "
+    "io_put_file in io_uring/io_uring.c). "
+)
+
+
+@scenario(
+    HOLDS + 'close(2): "If fd is the last file descriptor referring to the underlying open file '
+    'description [...], the resources associated with the open file description are freed": '
+    "nothing ends before the receive does.",
+    lambda client: client.connect(),
+    lambda client: client.send(0, 3),
+    lambda client: client.recv(0, 1),
+    expect="""
+        accept(l0) = c0
+        io_uring_setup(4)
+        io_uring_enter(..., 0) = []
+        close(c0)
+        io_uring_enter(..., 1) = [recv: 3]
+        close(c0) raises EBADF
+        client: recv(0, 1) = 0
+    """,
+    needs=NEEDS,
+)
+def a_recv_outlives_its_descriptor(kernel: Any, listener: int) -> Call[None]:
+    ring, fd = yield from _receive_and_close(kernel, listener)
+    yield from kernel.io_uring_enter(ring, 1)
+    try:
+        yield from kernel.close(fd)
+    except OSError:
+        pass
+    yield from kernel.step()
+
+
+def _receive_and_close(kernel: Any, listener: int, *sizes: Any) -> Call[Any]:
+    """Accept a connection, arm a receive of at most 10 bytes on it, and close it."""
+    fd = yield from kernel.accept(listener)
+    ring = yield from kernel.io_uring_setup(4, *sizes)
+    kernel.prep_recv(ring, fd, 10, "recv")
+    yield from kernel.io_uring_enter(ring, 0)
+    yield from kernel.rest()
+    yield from kernel.close(fd)
+    return ring, fd
+
+
+@scenario(
+    HOLDS + 'recv(2): "When a stream socket peer has performed an orderly shutdown, the return '
+    'value will be 0".',
+    lambda client: client.connect(),
+    lambda client: client.close(0),
+    expect="""
+        accept(l0) = c0
+        io_uring_setup(4)
+        io_uring_enter(..., 0) = []
+        close(c0)
+        io_uring_enter(..., 1) = [recv: 0]
+    """,
+    needs=NEEDS,
+)
+def a_recv_on_a_closed_descriptor_meets_the_end(kernel: Any, listener: int) -> Call[None]:
+    ring, _ = yield from _receive_and_close(kernel, listener)
+    yield from kernel.io_uring_enter(ring, 1)
+
+
+@scenario(
+    HOLDS + "What its last request leaves unread makes the closing a reset (RFC 1122, section "
+    "4.2.2.13).",
+    lambda client: client.connect(),
+    lambda client: client.send(0, 30),
+    lambda client: client.recv(0, 1),
+    expect="""
+        accept(l0) = c0
+        io_uring_setup(4)
+        io_uring_enter(..., 0) = []
+        close(c0)
+        io_uring_enter(..., 1) = [recv: 10]
+        client: recv(0, 1) = ECONNRESET
+    """,
+    needs=NEEDS,
+)
+def a_recv_on_a_closed_descriptor_leaves_data(kernel: Any, listener: int) -> Call[None]:
+    ring, _ = yield from _receive_and_close(kernel, listener)
+    yield from kernel.io_uring_enter(ring, 1)
+    yield from kernel.step()
+
+
+@scenario(
+    HOLDS + "So it does where a kernel thread carries it out (IORING_SETUP_SQPOLL).",
+    lambda client: client.connect(),
+    lambda client: client.send(0, 3),
+    lambda client: client.recv(0, 1),
+    expect="""
+        accept(l0) = c0
+        io_uring_setup(4, ..., 1)
+        io_uring_enter(..., 0) = []
+        close(c0)
+        io_uring_enter(..., 1) = [recv: 3]
+        client: recv(0, 1) = 0
+    """,
+    needs=NEEDS,
+)
+def sqpoll_receives_on_a_closed_descriptor(kernel: Any, listener: int) -> Call[None]:
+    ring, _ = yield from _receive_and_close(kernel, listener, None, 1)
+    yield from kernel.io_uring_enter(ring, 1)
+    yield from kernel.step()
+
+
+@scenario(
+    HOLDS + MULTISHOT + '"The multishot receive terminates when an error occurs, the connection '
+    'closes, or the buffer ring is exhausted."',
+    lambda client: client.connect(),
+    lambda client: client.send(0, 10),
+    lambda client: client.send(0, 5),
+    lambda client: client.shutdown(0),
+    lambda client: client.recv(0, 1),
+    expect="""
+        accept(l0) = c0
+        io_uring_setup(4)
+        io_uring_register_buffers(..., 4, 100)
+        io_uring_enter(..., 0) = []
+        close(c0)
+        io_uring_enter(..., 1) = [recv: 10 in buffer 0, more]
+        io_uring_enter(..., 1) = [recv: 5 in buffer 1, more]
+        io_uring_enter(..., 1) = [recv: 0]
+        client: recv(0, 1) = 0
+    """,
+    needs=NEEDS,
+)
+def a_multishot_recv_goes_on_without_its_descriptor(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    ring = yield from kernel.io_uring_setup(4)
+    yield from kernel.io_uring_register_buffers(ring, 4, 100)
+    kernel.prep_recv_multishot(ring, fd, "recv")
+    yield from kernel.io_uring_enter(ring, 0)
+    yield from kernel.close(fd)
+    for _ in range(3):
+        yield from kernel.io_uring_enter(ring, 1)
+    yield from kernel.step()
+
+
+@scenario(
+    HOLDS + "The stream ends after the last byte that was handed to it.",
+    lambda client: client.connect(),
+    lambda client: client.recv(0, LARGE),
+    lambda client: client.recv(0, 1),
+    expect="""
+        accept(l0) = c0
+        io_uring_setup(4)
+        io_uring_enter(..., 0) = []
+        close(c0)
+        io_uring_enter(..., 1) = [send: 16777216]
+        client: recv(0, 16777216) = 16777216
+        client: recv(0, 1) = 0
+    """,
+    needs=NEEDS,
+)
+def a_send_outlives_its_descriptor(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    ring = yield from kernel.io_uring_setup(4)
+    kernel.prep_send(ring, fd, LARGE, "send")
+    yield from kernel.io_uring_enter(ring, 0)
+    yield from kernel.close(fd)
+    yield from kernel.io_uring_enter(ring, 1)
+    yield from kernel.step()
+
+
+@scenario(
+    HOLDS + "A socket goes on listening for a request to accept, and no longer.",
+    lambda client: client.connect(),
+    lambda client: client.connect(),
+    lambda client: client.send(0, 2),
+    lambda client: client.recv(1, 1),
+    expect="""
+        io_uring_setup(4)
+        io_uring_enter(..., 0) = []
+        close(l0)
+        io_uring_enter(..., 0) = [accept: c0]
+        recv(c0, 100) = 2
+        client: recv(1, 1) = ECONNRESET
+    """,
+    needs=NEEDS,
+)
+def an_accept_outlives_its_descriptor(kernel: Any, listener: int) -> Call[None]:
+    ring = yield from kernel.io_uring_setup(4)
+    kernel.prep_accept(ring, listener, "accept")
+    yield from kernel.io_uring_enter(ring, 0)
+    yield from kernel.close(listener)
+    yield from kernel.step()
+    yield from kernel.step()
+    [(_, fd)] = yield from kernel.io_uring_enter(ring, 0)
+    yield from kernel.recv(fd, 100)
+    yield from kernel.step()
+
+
+@scenario(
+    HOLDS + "Submission looks the descriptor up, not preparation.",
+    lambda client: client.connect(),
+    expect="""
+        accept(l0) = c0
+        io_uring_setup(4)
+        close(c0)
+        io_uring_enter(..., 1) = [recv: EBADF]
+    """,
+    needs=NEEDS,
+)
+def a_prepared_entry_does_not_hold_its_file(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    ring = yield from kernel.io_uring_setup(4)
+    kernel.prep_recv(ring, fd, 10, "recv")
+    yield from kernel.close(fd)
+    yield from kernel.io_uring_enter(ring, 1)
+
+
+@scenario(
+    HOLDS + 'epoll(7), questions and answers: "A file descriptor is removed from an interest list '
+    "only after all the file descriptors referring to the underlying open file description have "
+    'been closed."',
+    lambda client: client.connect(),
+    lambda client: client.send(0, 3),
+    expect="""
+        accept(l0) = c0
+        epoll_create() = e0
+        epoll_ctl(e0, ADD, c0)
+        io_uring_setup(4)
+        io_uring_enter(..., 0) = []
+        close(c0)
+        epoll_wait(e0, 8) = [c0]
+        io_uring_enter(..., 0) = [recv: 3]
+        epoll_wait(e0, 8, 0) = []
+    """,
+    needs=NEEDS,
+)
+def a_descriptor_is_watched_for_as_long_as_a_request_lives(
+    kernel: Any, listener: int
+) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    epfd = yield from kernel.epoll_create()
+    yield from kernel.epoll_ctl(epfd, EPOLL_CTL_ADD, fd)
+    ring = yield from kernel.io_uring_setup(4)
+    kernel.prep_recv(ring, fd, 10, "recv")
+    yield from kernel.io_uring_enter(ring, 0)
+    yield from kernel.close(fd)
+    yield from kernel.epoll_wait(epfd, 8)
+    yield from kernel.io_uring_enter(ring, 0)
+    yield from kernel.epoll_wait(epfd, 8, 0)

@@ -625,3 +625,290 @@ def closing_a_listener_resets_those_who_wait(kernel: Any, listener: int) -> Call
     yield from kernel.close(listener)
     yield from kernel.step()
     yield from kernel.recv(fd, 100)
+
+
+# --- closing -----------------------------------------------------------------------------------
+
+
+@scenario(
+    'close(2), EBADF: "fd isn\'t a valid open file descriptor."; likewise recv(2), send(2), '
+    "shutdown(2) and fcntl(2).",
+    lambda client: client.connect(),
+    expect="""
+        accept(l0) = c0
+        close(c0)
+        close(c0) raises EBADF
+        recv(c0) raises EBADF
+        send(c0, 1) raises EBADF
+        shutdown(c0) raises EBADF
+        set_nonblocking(c0) raises EBADF
+        wait_writable(c0)
+        close(999) raises EBADF
+    """,
+)
+def a_closed_descriptor_is_no_descriptor(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.close(fd)
+    for call in (
+        kernel.close(fd),
+        kernel.recv(fd),
+        kernel.send(fd, 1),
+        kernel.shutdown(fd),
+        kernel.set_nonblocking(fd),
+        kernel.wait_writable(fd),
+        kernel.close(999),
+    ):
+        try:
+            yield from call
+        except OSError:
+            pass
+
+
+HOLDS = (
+    'close(2), "Multithreaded processes and close()": "the blocking I/O system call holds a '
+    "reference to the underlying open file description, and this reference keeps the description "
+    'open until the I/O system call completes". '
+)
+
+
+@scenario(
+    HOLDS,
+    lambda client: client.connect(),
+    lambda client: client.send(0, 3),
+    lambda client: client.recv(0, 1),
+    expect="""
+        accept(l0) = c0
+        close(c0)
+        1: recv(c0, 100) = 3
+        client: recv(0, 1) = 0
+    """,
+)
+def a_thread_in_recv_outlives_the_descriptor(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.spawn(_call, "recv", fd, 100)
+    yield from _close_and_step_twice(kernel, fd)
+
+
+def _call(kernel: Any, name: str, *args: Any) -> Call[None]:
+    yield from getattr(kernel, name)(*args)
+
+
+def _close_and_step_twice(kernel: Any, fd: int) -> Call[None]:
+    yield from kernel.rest()
+    yield from kernel.close(fd)
+    yield from kernel.step()
+    yield from kernel.rest()
+    yield from kernel.step()
+
+
+@scenario(
+    HOLDS,
+    lambda client: client.connect(),
+    lambda client: client.recv(0, LARGE),
+    lambda client: client.recv(0, 1),
+    expect="""
+        accept(l0) = c0
+        close(c0)
+        1: send(c0, 16777216) = 16777216
+        client: recv(0, 16777216) = 16777216
+        client: recv(0, 1) = 0
+    """,
+)
+def a_thread_in_send_outlives_the_descriptor(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.spawn(_call, "send", fd, LARGE)
+    yield from _close_and_step_twice(kernel, fd)
+
+
+@scenario(
+    HOLDS + "So the socket goes on listening.",
+    lambda client: client.connect(),
+    lambda client: client.recv(0, 1),
+    expect="""
+        close(l0)
+        1: accept(l0) = c0
+        1: close(c0)
+        client: recv(0, 1) = 0
+    """,
+)
+def a_thread_in_accept_outlives_the_descriptor(kernel: Any, listener: int) -> Call[None]:
+    def accept(kernel: Any) -> Call[None]:
+        fd = yield from kernel.accept(listener)
+        yield from kernel.close(fd)
+
+    yield from kernel.spawn(accept)
+    yield from _close_and_step_twice(kernel, listener)
+
+
+# --- how the two streams end ---------------------------------------------------------------------
+
+NOT_CONNECTED = 'shutdown(2), ENOTCONN: "The specified socket is not connected." '
+
+
+@scenario(
+    NOT_CONNECTED + "Nor is one whose streams have both ended (RFC 9293, figure 5).",
+    lambda client: client.connect(),
+    lambda client: client.shutdown(0),
+    expect="""
+        accept(l0) = c0
+        shutdown(c0)
+        shutdown(c0)
+        recv(c0, 10) = 0
+        shutdown(c0) raises ENOTCONN
+        close(c0)
+    """,
+)
+def the_server_ends_its_stream_first(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.shutdown(fd)
+    yield from kernel.shutdown(fd)
+    yield from kernel.recv(fd, 10)
+    yield from _shut_down_in_vain(kernel, fd)
+    yield from kernel.close(fd)
+
+
+def _shut_down_in_vain(kernel: Any, fd: int) -> Call[None]:
+    try:
+        yield from kernel.shutdown(fd)
+    except OSError:
+        pass
+
+
+@scenario(
+    NOT_CONNECTED + "Nor is one whose streams have both ended (RFC 9293, figure 5).",
+    lambda client: client.connect(),
+    lambda client: client.shutdown(0),
+    lambda client: client.recv(0, 1),
+    expect="""
+        accept(l0) = c0
+        recv(c0, 10) = 0
+        shutdown(c0)
+        shutdown(c0) raises ENOTCONN
+        send(c0, 10) = EPIPE
+        recv(c0, 10) = 0
+        client: recv(0, 1) = 0
+    """,
+)
+def the_client_ends_its_stream_first(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.recv(fd, 10)
+    yield from kernel.shutdown(fd)
+    yield from kernel.step()
+    yield from _shut_down_in_vain(kernel, fd)
+    yield from kernel.send(fd, 10)
+    yield from kernel.recv(fd, 10)
+
+
+@scenario(
+    NOT_CONNECTED + "Nor is one after a reset.",
+    lambda client: client.connect(),
+    lambda client: client.abort(0),
+    expect="""
+        accept(l0) = c0
+        shutdown(c0) raises ENOTCONN
+        recv(c0, 10) = ECONNRESET
+        shutdown(c0) raises ENOTCONN
+    """,
+)
+def shutdown_after_a_reset(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.step()
+    yield from _shut_down_in_vain(kernel, fd)
+    yield from kernel.recv(fd, 10)
+    yield from _shut_down_in_vain(kernel, fd)
+
+
+@scenario(
+    "RFC 9293, section 3.10.7.4: a reset in FIN-WAIT aborts the connection, and readers are told.",
+    lambda client: client.connect(),
+    lambda client: client.abort(0),
+    expect="""
+        accept(l0) = c0
+        shutdown(c0)
+        recv(c0, 10) = ECONNRESET
+        recv(c0, 10) = 0
+        send(c0, 10) = EPIPE
+    """,
+)
+def a_reset_after_the_server_has_shut_down(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.shutdown(fd)
+    yield from kernel.step()
+    yield from kernel.recv(fd, 10)
+    yield from kernel.recv(fd, 10)
+    yield from kernel.send(fd, 10)
+
+
+@scenario(
+    "tcp_reset in net/ipv4/tcp_input.c: ECONNRESET is pending after a reset in LAST_ACK, while the "
+    "last bytes are still unsent. But a read has met the end of the stream (SOCK_DONE in "
+    "tcp_recvmsg_locked).",
+    lambda client: client.connect(),
+    lambda client: client.shutdown(0),
+    lambda client: client.abort(0),
+    expect="""
+        accept(l0) = c0
+        set_nonblocking(c0)
+        recv(c0, 10) = 0
+        shutdown(c0)
+        recv(c0, 10) = 0
+        send(c0, 10) = ECONNRESET
+        send(c0, 10) = EPIPE
+        recv(c0, 10) = 0
+    """,
+)
+def a_reset_after_both_ends(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.set_nonblocking(fd)
+    yield from kernel.quiet.send(fd, LARGE)
+    yield from kernel.step()
+    yield from kernel.recv(fd, 10)
+    yield from kernel.shutdown(fd)
+    yield from kernel.step()
+    yield from kernel.recv(fd, 10)
+    yield from kernel.send(fd, 10)
+    yield from kernel.send(fd, 10)
+    yield from kernel.recv(fd, 10)
+
+
+@scenario(
+    "close(2) after shutdown(2): the stream has ended already; data that comes is answered by a "
+    "RST (RFC 1122, section 4.2.2.13).",
+    lambda client: client.connect(),
+    lambda client: client.recv(0, 1),
+    lambda client: client.send(0, 3),
+    lambda client: client.send(0, 3),
+    expect="""
+        accept(l0) = c0
+        shutdown(c0)
+        close(c0)
+        client: recv(0, 1) = 0
+        client: send(0, 3) = EPIPE
+    """,
+)
+def close_after_shutdown(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.shutdown(fd)
+    yield from kernel.close(fd)
+    for _ in range(3):
+        yield from kernel.step()
+
+
+@scenario(
+    "RFC 9293, section 3.6: each side closes for itself, and may do so after the other.",
+    lambda client: client.connect(),
+    lambda client: client.recv(0, LARGE),
+    lambda client: client.close(0),
+    expect="""
+        accept(l0) = c0
+        send(c0, 10) = 10
+        close(c0)
+        client: recv(0, 16777216) = 10
+    """,
+)
+def a_client_closes_after_the_server(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from kernel.send(fd, 10)
+    yield from kernel.close(fd)
+    yield from kernel.step()
+    yield from kernel.step()
