@@ -26,7 +26,7 @@ SEED = 1
 RATE_PER_S = 1
 """So few that a request hardly ever waits for the one before it."""
 
-FULL = (0, 1, 2, 4, 8, 16, 32), 60
+FULL = (0, 1, 2, 4, 8, 16, 32), 200
 SMALL = (0, 1, 4), 10
 REAL_REQUESTS = 30
 
@@ -88,6 +88,7 @@ def row(run: Run, kernel: str, runtime: str, case: str, threads: int) -> dict[st
         "computing_threads": threads,
         "latency_p50_ns": found[0],
         "latency_p90_ns": found[1],
+        "latency_mean_ns": run.latency_ns.mean(),
         "context_switches": run.context_switches,
         "requests": len(run.records),
         "rate_per_s": RATE_PER_S,
