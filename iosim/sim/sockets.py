@@ -419,7 +419,7 @@ class SocketCalls(Thread):
             yield from self.sleep_for_data(connection)
         else:
             taken = take(system, connection, nbytes)
-            price_ns = system.prices.recv_ns + round(system.prices.copy_ns(taken))
+            price_ns = system.prices.recv_ns + system.copy_ns(taken)
             self.debt_ns += price_ns
             self.debt_user_ns += self.user_share_ns
             system.copy_data_ns += price_ns
@@ -440,9 +440,7 @@ class SocketCalls(Thread):
             received -= request_bytes
             number = connection.reading
             connection.reading = system.following[number]
-            # What came after the report was brought to notice by the read itself.
-            reported = noticed_ns >= records.ready_ns[number]
-            records.noticed_ns[number] = noticed_ns if reported else copied_ns
+            records.noticed_ns[number] = noticed_ns
             records.copied_ns[number] = copied_ns
             complete.append(next(system.requests))
         connection.received = received
@@ -468,7 +466,7 @@ class SocketCalls(Thread):
         if taken != nbytes:
             return (yield from self._send_rest(connection, nbytes, taken))
         prices = system.prices
-        self.debt_ns += prices.send_ns + round(prices.copy_ns(nbytes))
+        self.debt_ns += prices.send_ns + system.copy_ns(nbytes)
         self.debt_user_ns += self.user_share_ns
         return nbytes
 
@@ -481,7 +479,7 @@ class SocketCalls(Thread):
             self.charge(prices.eagain_ns)
             return EAGAIN
         sent = max(0, taken)
-        self.charge(prices.send_ns + round(prices.copy_ns(sent)))
+        self.charge(prices.send_ns + system.copy_ns(sent))
         if connection.nonblocking or connection.shut:
             return sent or taken
         connection.holders += 1
@@ -501,7 +499,7 @@ class SocketCalls(Thread):
             if taken < 0:
                 return taken
             sent += taken
-            self.debt_ns += round(system.prices.copy_ns(taken))
+            self.debt_ns += system.copy_ns(taken)
         return sent
 
     def _sleep_until_writable(self, connection: Connection) -> Call[None]:

@@ -7,6 +7,7 @@ import os
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import repeat
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -89,6 +90,7 @@ class Records:
         self.arrival_ns = array("q", empty)
         self.ready_ns = array("q", empty)
         self.noticed_ns = array("q", empty)
+        """When a call last reported the socket readable before it was read."""
         self.copied_ns = array("q", empty)
         self.done_ns = array("q", empty)
         self.replied_ns = array("q", empty)
@@ -100,6 +102,9 @@ class Records:
             table[name] = np.frombuffer(getattr(self, name), np.int64)
             if name.endswith("_ns"):
                 table[name] -= origin_ns
+        # What came after the last report was brought to notice by the read itself.
+        late = table["noticed_ns"] < table["ready_ns"]
+        table["noticed_ns"][late] = table["copied_ns"][late]
         return table
 
 
@@ -118,6 +123,8 @@ class System:
         self.env = env
         self.cpu = cpu
         self.prices = prices
+        self.copy_ns = cache(lambda nbytes: round(prices.copy_ns(nbytes)))
+        """Of so many bytes between kernel and user; most copies are of few sizes."""
         self.machine = machine
         self.workload = workload
         self.records = Records(schedule.connection)
