@@ -82,6 +82,7 @@ class Task:
         "switch_in_ns",
         "unpaid_ns",
         "user_ns",
+        "waited_ns",
         "waiting_since_ns",
     )
 
@@ -125,6 +126,8 @@ class Task:
         """A signal handler interrupts a sleep that goes on afterwards."""
         self.waiting_since_ns: int | None = None
         """Since when the thread sleeps in phase 1, if it does."""
+        self.waited_ns = 0
+        """How long it has slept in phase 1 since the load began."""
         self._preempted_ns = 0
         self._since_ns = cpu.env.now_ns
         self._spent_ns = dict.fromkeys(TaskState, 0)
@@ -151,20 +154,21 @@ class Task:
 
     def pay(self) -> Work:
         """Hold the core for what the thread owes."""
-        debt_ns, self.debt_ns = self.debt_ns, 0
-        self.cold_ns = 0
-        self.sure_user_ns = self.user_ns
-        self.user_ns += self.debt_user_ns
-        self.debt_user_ns = 0
-        if debt_ns < self.slice_left_ns:
-            self.slice_left_ns -= debt_ns
-            if debt_ns and not self.env.jump(debt_ns):
-                self.paid_at_ns = self.env.now_ns + debt_ns
-                yield Pause(self.env, debt_ns)
-            if self.disturbed:
-                yield from self._make_up()
-        else:
+        debt_ns, user_ns = self.debt_ns, self.user_ns
+        self.sure_user_ns = user_ns
+        self.user_ns = user_ns + self.debt_user_ns
+        self.debt_ns = self.debt_user_ns = self.cold_ns = 0
+        left_ns = self.slice_left_ns - debt_ns
+        if left_ns <= 0:
             yield from self._work(debt_ns)
+            return
+        self.slice_left_ns = left_ns
+        env = self.env
+        if debt_ns and not env.jump(debt_ns):
+            self.paid_at_ns = env.now_ns + debt_ns
+            yield Pause(env, debt_ns)
+        if self.disturbed:
+            yield from self._make_up()
 
     def _work(self, ns: int) -> Work:
         """Hold the core slice by slice."""
@@ -223,15 +227,20 @@ class Task:
         """
         while True:
             assert not self.debt_ns
-            self.alarm = Alarm(self.env)
+            self.alarm.renew()
             self.give_up_core()
             yield self.alarm
             self.take_core()
             while self.interrupted and self.debt_ns:
                 yield from self.pay()
             if not self.interrupted:
-                return
+                break
             self.interrupted = False
+        if self.waiting_since_ns is not None:
+            waited_ns = self.env.now_ns - self.switch_in_ns - self.waiting_since_ns
+            self.waiting_since_ns = None
+            if waited_ns > 0:
+                self.waited_ns += waited_ns
 
     def give_up_core(self, event: Event[TaskState] = SLEEP) -> None:
         """Give up the core and sleep, or exit."""
@@ -364,8 +373,13 @@ class Cpu:
             core.current = task
             self.switch_count += 1
             latency_ns, cpu_ns, cold_ns = self._wakeups.draw(now - core.idle_since_ns)
-            # The processor time cannot have begun before the wake-up.
-            task.switch_in_ns = switch_in_ns = max(0, min(cpu_ns - cold_ns, latency_ns))
+            switch_in_ns = cpu_ns - cold_ns
+            if switch_in_ns > latency_ns:
+                # The processor time cannot have begun before the wake-up.
+                switch_in_ns = latency_ns
+            elif switch_in_ns < 0:
+                switch_in_ns = 0
+            task.switch_in_ns = switch_in_ns
             task.cold_ns = cpu_ns - switch_in_ns
             task.debt_ns += task.cold_ns
             task.runs_at_ns = now + latency_ns

@@ -75,6 +75,10 @@ class Alarm(simpy.Event):
         fresh.callbacks, self.callbacks = self.callbacks, []
         return fresh
 
+    def renew(self) -> None:
+        """Be ready to ring again, for whoever will wait from now on."""
+        self.callbacks = []
+
     def ring_in(self, delay_ns: int) -> None:
         """Go off after `delay_ns`."""
         env = self.env

@@ -150,7 +150,6 @@ class System:
         self.syscalls: defaultdict[str, int] = defaultdict(int)
         """Calls by name. (To count one up in a Counter takes three times as long.)"""
         self.empty_polls = 0
-        self.wait_for_data_ns = 0
         self.copy_data_ns = 0
         self.positions: dict[int, int] = {}
         """Where descriptors stand in the list that a spinning thread tries."""
@@ -216,9 +215,11 @@ class System:
         """The load begins: forget what setting up took."""
         self.catch_up()
         self.syscalls.clear()
-        self.empty_polls = self.wait_for_data_ns = self.copy_data_ns = 0
+        self.empty_polls = self.copy_data_ns = 0
         self.cpu.wakeup_count = self.cpu.switch_count = 0
         self.cpu.counting_since_ns = self.env.now_ns
+        for task in self.tasks:
+            task.waited_ns = 0
         self._before_load = [task.spent_ns() for task in self.tasks]
         self._cores_before_load = self.cpu.spent_ns()
         self._events_before_load = events_made(self.env)
@@ -229,9 +230,14 @@ class System:
         for task in self.tasks:
             if task.scan is not None:
                 task.scan.count()
-            if task.waiting_since_ns is not None and not task.helper:
-                self.wait_for_data_ns += now_ns - task.waiting_since_ns
+            if task.waiting_since_ns is not None:
+                task.waited_ns += now_ns - task.waiting_since_ns
                 task.waiting_since_ns = now_ns
+
+    @property
+    def wait_for_data_ns(self) -> int:
+        """How long the program's threads have slept in phase 1."""
+        return sum(task.waited_ns for task in self.tasks if not task.helper)
 
     def load_events(self) -> int:
         """Events since the load began."""

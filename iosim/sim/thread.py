@@ -74,11 +74,7 @@ class Thread(Task):
     def sleep_for_data(self, file: File | None = None) -> Wait:
         """Sleep in phase 1, on `file` or on what the caller has arranged."""
         self.waiting_since_ns = self.env.now_ns
-        yield from self.sleep() if file is None else self.sleep_on(file)
-        waited_ns = self.env.now_ns - self.switch_in_ns - self.waiting_since_ns
-        self.waiting_since_ns = None
-        if not self.helper:
-            self.system.wait_for_data_ns += max(0, waited_ns)
+        return self.sleep() if file is None else self.sleep_on(file)
 
     def wants(self, signal: int) -> bool:
         return signal in self.awaited or signal not in self.blocked
