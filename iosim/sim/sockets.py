@@ -423,7 +423,8 @@ class SocketCalls(Thread):
             self.debt_ns += price_ns
             self.debt_user_ns += self.user_share_ns
             system.copy_data_ns += price_ns
-            connection.copied_ns = self.now_ns
+            # `self.now_ns`, without the time that a property takes.
+            connection.copied_ns = self.env.now_ns + self.debt_ns - self.cold_ns
         if not connection.holders:
             release(system, connection)
         return taken
