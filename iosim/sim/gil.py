@@ -26,44 +26,40 @@ class GilThread(Thread):
     __slots__ = ()
 
     def pay(self) -> Work:
-        system = self.system
-        if self.helper or len(system.tasks) == 1:
-            yield from super().pay()
-            return
+        if self.helper or len(self.system.tasks) == 1:
+            return Thread.pay(self)
+        return self._pay_under_lock()
+
+    def _pay_under_lock(self) -> Work:
         user_ns, self.debt_user_ns = self.debt_user_ns, 0
         self.debt_ns -= user_ns
-        yield from super().pay()
-        gil = system.gil
+        yield from Thread.pay(self)
+        env, gil = self.env, self.system.gil
         while True:
-            yield from self._take_gil()
+            while gil.taken:
+                if self.debt_ns:
+                    yield from Thread.pay(self)
+                    continue
+                gil.wait(self, env.now_ns)
+                yield from self.sleep()
+            gil.take(self, env.now_ns)
             if self.debt_ns:
                 # It has slept for the lock, and its caches have forgotten what it does next.
-                yield from super().pay()
-            while user_ns and (left_ns := gil.left_ns(self.env.now_ns)) > 0:
-                step_ns = min(user_ns, left_ns)
+                yield from Thread.pay(self)
+            while (left_ns := gil.left_ns(env.now_ns)) > 0 and user_ns:
+                step_ns = user_ns if user_ns < left_ns else left_ns
                 user_ns -= step_ns
                 self.debt_ns += step_ns
                 self.debt_user_ns += step_ns
-                yield from super().pay()
-            if gil.left_ns(self.env.now_ns) > 0:
+                yield from Thread.pay(self)
+            if left_ns > 0:
                 gil.let_go()
             else:
                 gil.let_go(forced=self)
                 yield from self.sleep()
-                yield from super().pay()
+                yield from Thread.pay(self)
             if not user_ns:
                 return
-
-    def _take_gil(self) -> Work:
-        """Take the lock as soon as it is free and this thread's turn."""
-        gil = self.system.gil
-        while gil.taken:
-            if self.debt_ns:
-                yield from super().pay()
-                continue
-            gil.wait(self, self.env.now_ns)
-            yield from self.sleep()
-        gil.take(self, self.env.now_ns)
 
 
 def under_gil(kernel: type[SimKernel]) -> type[SimKernel]:
