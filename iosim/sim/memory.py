@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 
 from iosim.costs import Prices
 from iosim.errors import IosimError
@@ -25,10 +25,10 @@ class Memory:
             "epoll_items": prices.epoll_item_bytes,
             "poll_entries": prices.poll_entry_bytes,
         }
-        self._count: Counter[str] = Counter()
+        self._count: defaultdict[str, int] = defaultdict(int)
         self.taken_bytes = 0
         """What is taken now."""
-        self._at_peak: Counter[str] = Counter()
+        self._at_peak: defaultdict[str, int] = defaultdict(int)
         self._peak_bytes = 0
 
     def add(self, kind: str, count: int = 1) -> None:
