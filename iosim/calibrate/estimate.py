@@ -90,9 +90,10 @@ def _rounded(value: float) -> float:
 
 def measured_cost(values: Any, less: float = 0) -> Cost:
     """The median of values that hold something else too, with the quartiles as spread."""
-    low, middle, high = np.quantile(np.asarray(values) - less, [0.25, 0.5, 0.75])
+    own = np.maximum(0, np.asarray(values) - less)
+    low, middle, high = np.quantile(own, [0.25, 0.5, 0.75])
     return Cost(
-        value=_rounded(max(0.0, float(middle))),
+        value=_rounded(float(middle)),
         source="measured",
         spread=(_rounded(float(low)), _rounded(float(high))),
     )
