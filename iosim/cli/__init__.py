@@ -14,6 +14,7 @@ from iosim.cli.doctor import doctor_command
 from iosim.cli.models import models_command
 from iosim.cli.profile import app as profile_app
 from iosim.cli.run import real_command, simulate_command
+from iosim.cli.states import states_command
 from iosim.cli.timeline import timeline_command
 from iosim.errors import IosimError
 
@@ -32,6 +33,7 @@ app.command("calibrate")(calibrate_command)
 app.add_typer(profile_app, name="profile")
 app.command("timeline")(timeline_command)
 app.command("doctor")(doctor_command)
+app.command("states")(states_command)
 
 # typer exports of its usage errors only this one.
 _USAGE_ERROR: Any = typer.BadParameter.__base__
