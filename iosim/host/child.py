@@ -59,7 +59,7 @@ class Child:
         """Whether `hear` would return, or raise, at once."""
         return self._pipe.poll(timeout_s)
 
-    def ask(self, message: Any, timeout_s: float = 20) -> Any:
+    def ask(self, message: Any, timeout_s: float = 60) -> Any:
         """Send a message and wait for the answer."""
         self.tell(message)
         return self.hear(timeout_s)
