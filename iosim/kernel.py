@@ -89,7 +89,7 @@ class Completion(_Entry):
     def __new__(
         cls, user_data: Any, result: int, buffer: int | None = None, more: bool = False
     ) -> Completion:
-        entry = super().__new__(cls, user_data, result)
+        entry = tuple.__new__(cls, (user_data, result))
         if buffer is not None:
             entry.buffer = buffer
         if more:

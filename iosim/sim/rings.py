@@ -90,15 +90,8 @@ class Submission:
             self.file.watchers = watchers[:place] + watchers[place + 1 :]
 
 
-class Posted:
-    """A completion, and when which socket's data was copied for it."""
-
-    __slots__ = ("completion", "copied_ns", "source")
-
-    def __init__(self, completion: Completion, source: Connection | None, copied_ns: int) -> None:
-        self.completion = completion
-        self.source = source
-        self.copied_ns = copied_ns
+Posted = tuple[Completion, Connection | None, int]
+"""A completion, the socket whose data was copied for it, and when that was done."""
 
 
 class Ring:
@@ -124,19 +117,17 @@ class Ring:
         """How many completions the waiting thread sleeps for, if another thread posts them."""
         self.sq_thread: SqThread | None = None
 
-    @property
     def space_left(self) -> int:
         """Submissions that can be prepared."""
         return self.entries - len(self.prepared) - len(self.published)
 
-    @property
     def has_room(self) -> bool:
         """Whether the next completion fits the queue; those in overflow come before it."""
         return not self.overflown and len(self.completed) < self.cq_entries
 
     def prepare(self, submission: Submission) -> None:
         """Put an entry into the submission queue."""
-        if not self.space_left:
+        if not self.space_left():
             raise sq_full(self.entries)
         self.prepared.append(submission)
 
@@ -148,12 +139,12 @@ class Ring:
 
     def wake(self) -> bool:
         """Wake the thread that waits in a call; True if that woke an idle core."""
-        thread, self.waiting = self.waiting, None
+        thread, self.waiting, self.wanted = self.waiting, None, 0
         return thread is not None and thread.cpu.wake(thread)
 
     def post(self, posted: Posted) -> None:
         """Complete: in the queue if it has room."""
-        (self.completed if self.has_room else self.overflown).append(posted)
+        (self.completed if self.has_room() else self.overflown).append(posted)
         if self.sq_thread is not None and len(self.completed) >= self.wanted > 0:
             self.wake()
 
@@ -165,12 +156,12 @@ class Ring:
     def take(self, now_ns: int) -> list[Completion]:
         """Empty the completion queue into the program's hands."""
         taken = []
-        while self.completed:
-            posted = self.completed.popleft()
-            if posted.source is not None:
-                posted.source.copied_ns = posted.copied_ns
-                posted.source.noticed_ns = now_ns
-            taken.append(posted.completion)
+        for completion, source, copied_ns in self.completed:
+            if source is not None:
+                source.copied_ns = copied_ns
+                source.noticed_ns = now_ns
+            taken.append(completion)
+        self.completed.clear()
         return taken
 
 
@@ -181,7 +172,8 @@ class RingWork(Thread):
 
     def _attempt(self, submission: Submission) -> Call[None]:
         """Carry a submission out, or arm it on its socket until that is readable."""
-        yield from self.pay()
+        if self.debt_ns or self.disturbed:
+            yield from self.pay()
         system, prices = self.system, self.system.prices
         file = submission.file
         if submission.state is PREPARED:
@@ -241,13 +233,13 @@ class RingWork(Thread):
             if not receives:
                 result = accept_one(system, file).fd
                 self.debt_ns += prices.uring_multishot_ns
-                more = ring.has_room
+                more = ring.has_room()
             else:
                 assert ring.buffers is not None
                 result = take(system, file, ring.buffer_bytes)
                 copied_ns = prices.copy_ns(max(0, result))
                 self.debt_ns += round(prices.uring_multishot_ns + copied_ns)
-                more = result > 0 and ring.has_room
+                more = result > 0 and ring.has_room()
                 buffer = ring.buffers.popleft() if result > 0 else None
             yield from self._post(submission, result, buffer, more)
             if not file.readable:
@@ -264,8 +256,8 @@ class RingWork(Thread):
             # Another thread looks at the queue: the completion comes when the work is done.
             yield from self.pay()
         completion = Completion(submission.user_data, result, buffer, more)
-        source = file if submission.opcode == "recv" and result >= 0 else None
-        ring.post(Posted(completion, source, self.now_ns))
+        copied = submission.opcode == "recv" and result >= 0
+        ring.post((completion, file, self.now_ns) if copied else (completion, None, 0))
         if more:
             COMPLETE_MORE.happens_to(submission)
             return
@@ -375,7 +367,7 @@ class RingCalls(RingWork, Kernel):
         return ring
 
     def sq_space_left(self, ring: Ring) -> int:
-        return ring.space_left
+        return ring.space_left()
 
     def prep_accept(self, ring: Ring, listener: int, user_data: Any) -> None:
         ring.prepare(Submission(ring, "accept", listener, 0, user_data))
@@ -416,18 +408,19 @@ class RingCalls(RingWork, Kernel):
             yield from self._submit(ring)
             return
         woke = self._publish(ring)
-        if woke or not ring.space_left:
+        if woke or not ring.space_left():
             self._charge_enter()
         else:
             self.charge(self.system.prices.uring_peek_ns)
-        while not ring.space_left:
+        while not ring.space_left():
             yield from self.pay()
-            if not ring.space_left:
+            if not ring.space_left():
                 yield from self._wait(ring, 0)
 
     def io_uring_enter(self, ring: Ring, min_complete: int) -> Call[list[Completion]]:
         yield from self.pay()
-        min_complete = min(min_complete, ring.cq_entries)
+        if min_complete > ring.cq_entries:
+            min_complete = ring.cq_entries
         if ring.sq_thread is not None:
             return (yield from self._enter_polled(ring, min_complete))
         self._charge_enter()
@@ -438,7 +431,8 @@ class RingCalls(RingWork, Kernel):
             ring.flush()
             if len(ring.completed) >= min_complete:
                 break
-            yield from self.pay()
+            if self.debt_ns or self.disturbed:
+                yield from self.pay()
             if not ring.due:
                 yield from self._wait(ring, min_complete)
         return ring.take(self.now_ns)
@@ -484,8 +478,7 @@ class RingCalls(RingWork, Kernel):
         waiting for data.
         """
         ring.waiting, ring.wanted = self, wanted
-        yield from self.sleep()
-        ring.waiting, ring.wanted = None, 0
+        return self.sleep()
 
     def _charge_enter(self) -> None:
         self.system.syscalls["io_uring_enter"] += 1

@@ -22,6 +22,7 @@ class Scan:
         self, thread: Thread, fds: Sequence[int], listener: int, start: int, spin: bool
     ) -> None:
         self._thread = thread
+        self._env = thread.env
         self._fds = fds
         self._listener = listener
         self._start = start
@@ -29,12 +30,14 @@ class Scan:
         self._period_ns = thread.system.prices.eagain_ns
         self._user_ns = thread.system.prices.user_ns
         """As much of it is user time, and comes last."""
-        self._begin_ns = thread.cpu.env.now_ns
+        self._begin_ns = thread.env.now_ns
         self._slice_left_ns = thread.slice_left_ns
         self._broken_off_ns: int | None = None
         """After how much work the scan ends, if it is broken off."""
         self.preempted = False
         """Whether the other thread does not wait for the end of a try."""
+        self.position = start
+        """Where the pointer stands, once the scan is over, at the try that is due."""
         self._counted = 0
         self._worked_ns = 0
         """Work on tries that is done; interrupt work may have come since then."""
@@ -44,7 +47,7 @@ class Scan:
         """Number of the try that will meet news, as far as is known."""
         for fd in thread.system.readable:
             self._consider(fd)
-        self.alarm = Alarm(thread.cpu.env)
+        self.alarm = Alarm(thread.env)
         self._set_alarm()
 
     @property
@@ -52,14 +55,9 @@ class Scan:
         """Whether the scan ends for the sake of another thread."""
         return self._broken_off_ns is not None
 
-    @property
-    def position(self) -> int:
-        """Where the pointer stands at the try that is due now."""
-        return (self._start + self._made_by_now()) % self._slots
-
     def count(self, over: bool = False) -> None:
         """Enter the tries made in vain since the last count into the counters."""
-        made = self._made_by_now()
+        made, _ = self._progress()
         final = self.hit if self.hit is not None or self.last is None else self.last + 1
         if final is not None and self._broken_off_ns is None:
             # The try that ends the scan is made at this very instant.
@@ -80,58 +78,64 @@ class Scan:
 
     def hold_up(self, ns: int) -> None:
         """Interrupt work of `ns` delays every try to come."""
-        self._worked_ns = self._worked_by_now()
+        _, self._worked_ns = self._progress()
         self._begin_ns += ns
         self._move_alarm()
 
     def break_off(self) -> None:
         """Another thread wants the core: end with the next try or the time slice, or at once."""
+        made, worked_ns = self._progress()
         if self._thread.cpu.may_preempt(self._thread):
             self.preempted = True
-            self._broken_off_ns = self._worked_by_now()
+            self._broken_off_ns = worked_ns
             self._move_alarm()
             return
-        over_ns = self._worked_by_now() - self._slice_left_ns
+        over_ns = worked_ns - self._slice_left_ns
         time_slice_ns = self._thread.cpu.time_slice_ns
         slices_ns = self._slice_left_ns + max(0, -(-over_ns // time_slice_ns)) * time_slice_ns
-        self._broken_off_ns = min(self._made_by_now() * self._period_ns, slices_ns)
+        self._broken_off_ns = min(made * self._period_ns, slices_ns)
         self._move_alarm()
 
     def settle(self) -> bool:
         """The scan is over: enter its work into the thread's account; True if that just ends a
         time slice."""
-        thread, worked_ns = self._thread, self._worked_by_now()
-        thread.debt_ns += self._unpaid_ns()
-        thread.debt_user_ns += self._unpaid_user_ns()
-        thread.user_ns += self.passed_user_ns()
+        thread = self._thread
+        made, worked_ns = self._progress()
+        self.position = (self._start + made) % self._slots
+        unpaid_ns, unpaid_user_ns = self._unpaid_ns(made, worked_ns)
+        thread.debt_ns += unpaid_ns
+        thread.debt_user_ns += unpaid_user_ns
+        thread.user_ns += made * self._user_ns - unpaid_user_ns
         over_ns = (worked_ns - self._slice_left_ns) % thread.cpu.time_slice_ns
         thread.slice_left_ns = thread.cpu.time_slice_ns - over_ns
         return worked_ns > 0 and not over_ns
 
     def passed_user_ns(self) -> int:
         """The user time of the tries up to now."""
-        return self._made_by_now() * self._user_ns - self._unpaid_user_ns()
+        made, worked_ns = self._progress()
+        return made * self._user_ns - self._unpaid_ns(made, worked_ns)[1]
 
-    def _unpaid_user_ns(self) -> int:
-        return min(self._unpaid_ns(), self._user_ns)
+    def _unpaid_ns(self, made: int, worked_ns: int) -> tuple[int, int]:
+        """What is left of the last of the tries that have been made, and of its user time."""
+        unpaid_ns = made * self._period_ns - worked_ns
+        return unpaid_ns, min(unpaid_ns, self._user_ns)
 
-    def _unpaid_ns(self) -> int:
-        """What is left of the try under way."""
-        return self._made_by_now() * self._period_ns - self._worked_by_now()
+    def _progress(self) -> tuple[int, int]:
+        """How many tries have been made, the last of which may be under way, and the work done.
 
-    def _made_by_now(self) -> int:
-        """How many tries are over; one due at this very instant has not been made."""
-        return -(-self._worked_by_now() // self._period_ns)
-
-    def _worked_by_now(self) -> int:
-        return max(self._worked_ns, self._thread.cpu.env.now_ns - self._begin_ns)
+        One due at this very instant has not been made.
+        """
+        worked_ns = self._env.now_ns - self._begin_ns
+        if worked_ns < self._worked_ns:
+            worked_ns = self._worked_ns
+        return -(-worked_ns // self._period_ns), worked_ns
 
     def _consider(self, fd: int) -> bool:
         """Work out which try meets news on `fd`; True if that ends the scan earlier."""
         position = self._position_of(fd)
         if position is None:
             return False
-        first = self._made_by_now()
+        first, _ = self._progress()
         number = first + (position - self._start - first) % self._slots
         if self.last is not None and number > self.last:
             return False
@@ -160,7 +164,7 @@ class Scan:
         if self.preempted:
             self.alarm.ring_in(0)
         elif work_ns is not None:
-            self.alarm.ring_in(self._begin_ns + work_ns - self._thread.cpu.env.now_ns)
+            self.alarm.ring_in(self._begin_ns + work_ns - self._env.now_ns)
 
     def _move_alarm(self) -> None:
         self.alarm = self.alarm.successor()
@@ -180,7 +184,7 @@ class SpinCalls(Thread, Kernel):
             yield from self.pay()
             # Another thread may want the core between two tries. One that is pinned to its core is
             # woken by interrupts only, and they break the scan off.
-            if self.core.queue or sum(not task.pinned for task in system.tasks) > 1:
+            if self.core.queue or system.roaming > 1:
                 found = yield from super().try_each(fds, listener, start)
                 if found[1] != EAGAIN or not spin:
                     return found

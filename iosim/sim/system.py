@@ -147,6 +147,8 @@ class System:
         self.epolls: list[Any] = []
         """The epoll instances that are open."""
         self.tasks: list[Any] = []
+        self.roaming = 0
+        """How many of them are not pinned to a core."""
         self.syscalls: defaultdict[str, int] = defaultdict(int)
         """Calls by name. (To count one up in a Counter takes three times as long.)"""
         self.empty_polls = 0
@@ -186,6 +188,7 @@ class System:
 
     def launch(self, thread: Any, program: Call[None]) -> None:
         """Let a new thread run a program."""
+        self.roaming += not thread.pinned
         Process(thread.live(program), thread.alarm)
         self.cpu.wake(thread)
 

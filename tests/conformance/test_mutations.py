@@ -40,7 +40,7 @@ def overflown_completions_are_dropped(patch: pytest.MonkeyPatch) -> None:
     post = rings.Ring.post
 
     def dropping(self: rings.Ring, posted: rings.Posted) -> None:
-        if self.has_room:
+        if self.has_room():
             post(self, posted)
 
     patch.setattr(rings.Ring, "post", dropping)
