@@ -95,6 +95,15 @@ class Process(simpy.Process):
         self._target = first
         first.callbacks.append(self._resume)
 
+    def _resume(self, event: simpy.Event) -> None:
+        """SimPy's without what is not used here: values of events, their failures, interrupts."""
+        try:
+            target = self._generator.send(None)
+        except StopIteration as end:
+            self.succeed(end.value)
+        else:
+            target.callbacks.append(self._resume)
+
 
 class Pause(simpy.Event):
     """A `Timeout` in half the time: most events of a run are made here."""
