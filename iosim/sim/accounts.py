@@ -31,18 +31,21 @@ class Account:
     Interrupt work and stolen time fall into spans of other uses, and shorten them.
     """
 
-    __slots__ = ("_spent_ns", "_taken_ns", "since_ns")
+    __slots__ = ("_spent_ns", "_taken_ns", "_to_give_ns", "since_ns")
 
     def __init__(self) -> None:
         self._spent_ns = [0] * len(Use)
         self._taken_ns: list[tuple[Use, int]] = []
         """What has been taken out of the present span, by whom; it may reach into the next."""
+        self._to_give_ns = 0
+        """The sum of that."""
         self.since_ns = 0
         """Begin of the present span."""
 
     def take(self, use: Use, ns: int) -> None:
         """Take `ns` out of the present span."""
         self._taken_ns.append((use, ns))
+        self._to_give_ns += ns
 
     def book_run(self, now_ns: int, user_ns: int, later_ns: int) -> None:
         """A thread has run up to now, `user_ns` of it in user mode.
@@ -72,10 +75,16 @@ class Account:
 
     def _give(self, most_ns: int, later_ns: int) -> int:
         """Book what has been taken by now, `most_ns` at most; the rest stays for later spans."""
+        given_ns = self._to_give_ns - later_ns
+        if given_ns > most_ns:
+            given_ns = most_ns
+        if given_ns <= 0:
+            return 0
+        self._to_give_ns -= given_ns
         taken_ns, self._taken_ns = self._taken_ns, []
-        given_ns = left_ns = max(0, min(most_ns, sum(ns for _, ns in taken_ns) - later_ns))
+        left_ns = given_ns
         for use, ns in taken_ns:
-            now_given_ns = min(ns, left_ns)
+            now_given_ns = ns if ns < left_ns else left_ns
             left_ns -= now_given_ns
             self._spent_ns[use] += now_given_ns
             if ns > now_given_ns:
@@ -87,6 +96,7 @@ class Account:
         twin = Account()
         twin._spent_ns = self._spent_ns.copy()
         twin._taken_ns = self._taken_ns.copy()
+        twin._to_give_ns = self._to_give_ns
         twin.since_ns = self.since_ns
         return twin
 

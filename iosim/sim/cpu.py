@@ -280,8 +280,11 @@ class Task:
         """The user time up to now."""
         if self.scan is not None:
             return self.user_ns + self.scan.passed_user_ns()
-        left_ns = max(0, self.paid_at_ns + self.held_up_ns - self.env.now_ns) + self.unpaid_ns
-        return max(self.sure_user_ns, self.user_ns - left_ns)
+        left_ns = self.paid_at_ns + self.held_up_ns - self.env.now_ns
+        if left_ns < 0:
+            left_ns = 0
+        passed_ns = self.user_ns - left_ns - self.unpaid_ns
+        return passed_ns if passed_ns > self.sure_user_ns else self.sure_user_ns
 
     def be_preempted(self) -> None:
         """Another thread takes the core; this one goes on when it gets the core back."""
@@ -444,7 +447,8 @@ class Cpu:
         task.switch_in_ns = self._switch_ns
         task.runs_at_ns = self.env.now_ns + self._switch_ns
         task.alarm.ring_in(self._switch_ns)
-        core.overlap_ns = max(0, core.busy_until_ns - self.env.now_ns)
+        overlap_ns = core.busy_until_ns - self.env.now_ns
+        core.overlap_ns = overlap_ns if overlap_ns > 0 else 0
 
     def interrupt(self, core: Core, ns: int, use: Use = Use.SOFTIRQ) -> int:
         """Do `ns` of interrupt work on a core, or take the time for another use.
@@ -452,7 +456,9 @@ class Cpu:
         It begins at once, after earlier interrupt work, and holds up whoever runs there. Returns
         when it is done.
         """
-        begin_ns = max(self.env.now_ns, core.busy_until_ns)
+        begin_ns = self.env.now_ns
+        if begin_ns < core.busy_until_ns:
+            begin_ns = core.busy_until_ns
         core.busy_until_ns = begin_ns + ns
         core.account.take(use, ns)
         task = core.current
