@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -11,7 +12,7 @@ from rich.table import Table
 from iosim.cli.options import AsJson
 from iosim.cli.output import check_writable, console, print_json
 from iosim.files import replacing
-from iosim.sim.states import TABLES
+from iosim.sim.states import TABLES, states
 
 _HEAD = """\
 # State machines
@@ -52,7 +53,7 @@ def states_command(
     else:
         for name, machine in TABLES.items():
             table = Table("state", "what it means", "event", "next state", title=name)
-            for state in _states(machine):
+            for state in states(machine):
                 rows = [
                     (event, after) for (before, event), after in machine.items() if before is state
                 ]
@@ -68,24 +69,19 @@ def markdown() -> str:
     """All machines, each as a diagram (Mermaid) and with the meaning of its states."""
     parts = [_HEAD]
     for name, machine in TABLES.items():
-        states = _states(machine)
-        ends = [state for state in states if all(before is not state for before, _ in machine)]
-        lines = [f"    [*] --> {states[0].name}"]
-        lines += [
-            f"    {before.name} --> {after.name}: {event}"
-            for (before, event), after in machine.items()
-        ]
+        first, *_ = states(machine)
+        ends = [state for state in states(machine) if all(state is not one for one, _ in machine)]
+        # Mermaid draws arrows between the same states on top of one another.
+        arrows: dict[str, list[str]] = defaultdict(list)
+        for (before, event), after in machine.items():
+            arrows[f"{before.name} --> {after.name}"].append(event)
+        lines = [f"    [*] --> {first.name}"]
+        lines += [f"    {arrow}: {', '.join(events)}" for arrow, events in arrows.items()]
         lines += [f"    {state.name} --> [*]" for state in ends]
-        meanings = [f"| `{state.name}` | {state.meaning} |" for state in states]
+        meanings = [f"| `{state.name}` | {state.meaning} |" for state in states(machine)]
         parts.append(
             f"\n## {name.capitalize()}\n\n"
             "```mermaid\nstateDiagram-v2\n" + "\n".join(lines) + "\n```\n\n"
             "| state | what it means |\n|---|---|\n" + "\n".join(meanings) + "\n"
         )
     return "".join(parts)
-
-
-def _states(machine: Any) -> list[Any]:
-    """The states of a machine, first the one in which its object begins."""
-    first = next(iter(machine))[0]
-    return [first, *(state for state in type(first) if state is not first)]

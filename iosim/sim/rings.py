@@ -20,7 +20,8 @@ from iosim.sim.system import File, System
 from iosim.sim.thread import Thread
 
 ARM, READY = Event(RING_REQUEST, "arm"), Event(RING_REQUEST, "ready")
-COMPLETE, COMPLETE_MORE = Event(RING_REQUEST, "complete"), Event(RING_REQUEST, "complete, more")
+COMPLETE = Event(RING_REQUEST, "complete")
+COMPLETE_WITH_MORE = Event(RING_REQUEST, "complete with more")
 
 PREPARED, ARMED = RequestState.PREPARED, RequestState.ARMED
 
@@ -259,7 +260,7 @@ class RingWork(Thread):
         copied = submission.opcode == "recv" and result >= 0
         ring.post((completion, file, self.now_ns) if copied else (completion, None, 0))
         if more:
-            COMPLETE_MORE.happens_to(submission)
+            COMPLETE_WITH_MORE.happens_to(submission)
             return
         COMPLETE.happens_to(submission)
         if file is None:

@@ -11,16 +11,15 @@ from typing import Any, Generic, Self, TypeVar
 
 
 class State(IntEnum):
-    """A state and what it means.
+    """A state and what it means; the first of a class is where its objects begin.
 
-    Members are numbered from 0. As integers they make fast keys; those of a plain Enum are hashed
-    in Python.
+    As integers, members make fast keys: those of a plain Enum are hashed in Python.
     """
 
     meaning: str
 
     def __new__(cls, meaning: str) -> Self:
-        number = len(cls.__members__)
+        number = len(cls.__members__) + 1
         state = int.__new__(cls, number)
         state._value_ = number
         state.meaning = meaning
@@ -72,9 +71,9 @@ class Event(Generic[AnyState]):
 class TaskState(State):
     """A thread, as the scheduler sees it."""
 
-    RUNNING = "holds a core"
-    RUNNABLE = "waits for a core"
     SLEEPING = "waits for an event, or has not begun"
+    RUNNABLE = "waits for a core"
+    RUNNING = "holds a core"
     EXITED = "has run to its end"
 
 
@@ -100,27 +99,27 @@ class SocketState(State):
     ESTABLISHED = "both streams go on"
     FIN_WAIT = "the program has ended its stream"
     CLOSE_WAIT = "the client has ended its stream"
-    ENDED = "both have ended their streams"
     RESET = "the client has reset the connection"
+    ENDED = "both have ended their streams"
     CLOSED = "the program has closed it, or its listener before it was accepted"
 
 
 SOCKET: Table[SocketState] = {
     (SocketState.NEW, "connect"): SocketState.ESTABLISHED,
     (SocketState.ESTABLISHED, "fin"): SocketState.CLOSE_WAIT,
-    (SocketState.ESTABLISHED, "shutdown"): SocketState.FIN_WAIT,
     (SocketState.ESTABLISHED, "rst"): SocketState.RESET,
+    (SocketState.ESTABLISHED, "shutdown"): SocketState.FIN_WAIT,
     (SocketState.ESTABLISHED, "close"): SocketState.CLOSED,
     (SocketState.FIN_WAIT, "fin"): SocketState.ENDED,
     (SocketState.FIN_WAIT, "rst"): SocketState.RESET,
     (SocketState.FIN_WAIT, "close"): SocketState.CLOSED,
-    (SocketState.CLOSE_WAIT, "shutdown"): SocketState.ENDED,
     (SocketState.CLOSE_WAIT, "rst"): SocketState.RESET,
+    (SocketState.CLOSE_WAIT, "shutdown"): SocketState.ENDED,
     (SocketState.CLOSE_WAIT, "close"): SocketState.CLOSED,
+    (SocketState.RESET, "close"): SocketState.CLOSED,
     # It discards what the program has sent last; a reader has met the end already.
     (SocketState.ENDED, "rst"): SocketState.ENDED,
     (SocketState.ENDED, "close"): SocketState.CLOSED,
-    (SocketState.RESET, "close"): SocketState.CLOSED,
     # The client does not know yet.
     (SocketState.CLOSED, "fin"): SocketState.CLOSED,
     (SocketState.CLOSED, "rst"): SocketState.CLOSED,
@@ -140,12 +139,12 @@ RING_REQUEST: Table[RequestState] = {
     (RequestState.PREPARED, "arm"): RequestState.ARMED,
     (RequestState.PREPARED, "complete"): RequestState.COMPLETED,
     # A multishot request says that more will come (IORING_CQE_F_MORE).
-    (RequestState.PREPARED, "complete, more"): RequestState.DUE,
+    (RequestState.PREPARED, "complete with more"): RequestState.DUE,
     (RequestState.ARMED, "ready"): RequestState.DUE,
     # Somebody else was quicker and took the data.
     (RequestState.DUE, "arm"): RequestState.ARMED,
     (RequestState.DUE, "complete"): RequestState.COMPLETED,
-    (RequestState.DUE, "complete, more"): RequestState.DUE,
+    (RequestState.DUE, "complete with more"): RequestState.DUE,
 }
 
 TABLES: Mapping[str, Table[Any]] = {
@@ -153,4 +152,9 @@ TABLES: Mapping[str, Table[Any]] = {
     "socket": SOCKET,
     "ring request": RING_REQUEST,
 }
-"""All tables by what they are about; each starts with the state in which its object begins."""
+"""All tables by what they are about."""
+
+
+def states(table: Table[AnyState]) -> list[AnyState]:
+    """All states of a table, the one in which its objects begin first."""
+    return list(type(next(iter(table.values()))))

@@ -342,7 +342,7 @@ def test_doctor(case: str, iosim: Command, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     "command",
     [
-        *("models", "simulate", "real", "compare", "calibrate", "timeline", "doctor"),
+        *("models", "simulate", "real", "compare", "calibrate", "timeline", "doctor", "states"),
         *("profile list", "profile show", "profile diff"),
     ],
 )
@@ -356,7 +356,16 @@ def test_help_shows_an_example(command: str, iosim: Command) -> None:
 
 def test_help_names_every_command(iosim: Command) -> None:
     out = iosim("--help").out
-    for command in ("models", "simulate", "real", "compare", "calibrate", "timeline", "doctor"):
+    for command in (
+        "models",
+        "simulate",
+        "real",
+        "compare",
+        "calibrate",
+        "timeline",
+        "doctor",
+        "states",
+    ):
         assert command in out
     assert "profile" in out
 
