@@ -181,7 +181,7 @@ class Recorder:
         elif name in ("accept", "epoll_create"):
             results = [self._known[result]]
         elif name == "sigwaitinfo":
-            results = [(result[0], self._known.get(result[1], result[1]))]
+            results = [(result[0], self._known.get(result[1], "listener"))]
         elif name == "io_uring_enter":
             # How many come at once is a matter of time, their order is not.
             results = [(what, "fd" if what == "accept" else n) for (what, _), n in result]
@@ -213,14 +213,17 @@ def by_thread(path: Path) -> dict[str, list[tuple[str, str]]]:
     """What each thread called, after the last step that sets a connection up.
 
     Whether a client connects before or after the program asks for it is a matter of time, and so is
-    how far the program comes with the last request before its reply ends the run.
+    whether a signal comes for a connection that has been found without. So is how far the program
+    comes with the last request before its reply ends the run.
     """
     found: dict[str, list[tuple[str, str]]] = {}
     read = 0
     for thread, name, result in calls(path):
-        found.setdefault(thread, []).append((name, result))
-        if name in SETTING_UP:
-            found[thread].clear()
+        made = found.setdefault(thread, [])
+        if name in SETTING_UP or "listener" in result:
+            made.clear()
+        elif not (name == "sigsuspend" and (name, result) in made[-1:]):
+            made.append((name, result))
         read += (name, result) in ASKED
         if read == FIVE.requests:
             break
