@@ -121,7 +121,16 @@ def attach(arguments: list[str]) -> Pipe:
     """The child's side: pin the process and open the pipe named by its command line."""
     # Ctrl-C reaches the whole process group; it is the parent that decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A process that is busy would not notice for long that its parent has been killed, prctl(2).
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with(os.getppid())
     os.sched_setaffinity(0, {int(arguments[1])})
     return Pipe(Connection(int(arguments[0])))
+
+
+def end_with(parent: int) -> None:
+    """Have this process killed when its parent is, prctl(2): it may be busy, or asleep for good.
+
+    A fork does not inherit that, and a process that changes its user loses it.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)

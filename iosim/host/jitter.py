@@ -84,7 +84,7 @@ def jitter(cores: Sequence[int]) -> list[Jitter]:
             for core in cores
         ]
         for spinner in spinners:
-            spinner.hear(20)
+            spinner.hear(60)
         before = ticks()
         for core, spinner in zip(cores, spinners, strict=True):
             spinner.tell(core)

@@ -58,7 +58,7 @@ def run_real(
         port = server.ask((program, port, *sizes, schedule.service_ns.tolist()))
         connections = workload.connections, workload.connect_gap_ns
         connecting_s = workload.connections * workload.connect_gap_ns / 1e9
-        ports = load.ask((port, *connections, *sizes), 20 + 2 * connecting_s)
+        ports = load.ask((port, *connections, *sizes), 60 + 2 * connecting_s)
         hang_up = not _settle(server, workload.connections)
         patience_s = PATIENCE_S + float(schedule.service_ns.sum()) / 1e9
         load.ask(

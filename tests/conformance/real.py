@@ -35,7 +35,7 @@ from conformance.scenario import (
     Transcript,
 )
 
-from iosim.host.child import attach
+from iosim.host.child import attach, end_with
 from iosim.host.kernel import HostKernel
 from iosim.host.server import allow_more
 from iosim.host.thread import Server
@@ -166,10 +166,12 @@ class Real(Transcript):
         address = listener.getsockname()
         self._told, tell = os.pipe()
         os.set_blocking(self._told, False)
+        clients = os.getpid()
         self._pid = os.fork()
         if not self._pid:
             try:
                 _limit(scenario.limits)
+                end_with(clients)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
                 Program(tell).run(scenario, listener)
                 os._exit(0)

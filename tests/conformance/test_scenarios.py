@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conformance.scenario import SCENARIOS, Scenario
 from conformance.simulated import Simulated
+from processes import alive, children, wait_until
 
 import iosim
 from iosim.host.child import Child, child
@@ -47,3 +48,14 @@ def test_real(scenario: Scenario, clients: Child) -> None:
         pytest.skip(reason)
     transcript = clients.ask((scenario.program.__module__, scenario.name), PATIENCE_S)
     assert transcript == scenario.expect
+
+
+@pytest.mark.skipif(iosim.why_not() is not None, reason=str(iosim.why_not()))
+def test_no_program_is_left_of_clients_that_are_killed() -> None:
+    takes_a_second = SCENARIOS["a_full_backlog_ignores_a_client_until_it_tries_again"]
+    before, programs = children(), dict[int, str]()
+    with child("clients that are killed", "conformance.real", cores()[-1]) as clients:
+        [pid] = children().keys() - before.keys()
+        clients.tell((takes_a_second.program.__module__, takes_a_second.name))
+        wait_until(lambda: bool(programs.update(children(pid)) or programs))
+    wait_until(lambda: not any(map(alive, programs)))
