@@ -105,9 +105,10 @@ class Machine(BaseModel):
     """How long a thread runs while others wait: base_slice_ns of Linux's EEVDF scheduler, 0.7 ms
     scaled by 1 + log2(cores), for the 8 and more cores of common machines."""
     protected_slice_ns: Nanoseconds = 700_000
-    """For how long a thread keeps its core from threads that wake up, which preempt it afterwards:
-    base_slice_ns before scaling (RUN_TO_PARITY of EEVDF). Measured on Linux 6.18: a thread that has
-    had the core for 0.45 ms is not preempted, one that has had it for 0.85 ms is."""
+    """For how long a thread keeps its core from threads that wake up, which preempt it afterwards,
+    and before if they have had less than their share: base_slice_ns before scaling (RUN_TO_PARITY
+    of EEVDF). Measured on Linux 6.18: a thread that has had the core for 0.45 ms is not preempted,
+    one that has had it for 0.85 ms is."""
     interference: Interference | None = None
     """None is a machine of one's own."""
     backlog: Annotated[Count, Field(gt=0)] = 4_096

@@ -210,15 +210,15 @@ def test_asynchronous_waits_in_neither_phase(name: str) -> None:
 
 
 def test_sqpoll_wants_a_core_of_its_own() -> None:
-    """On one core the looking thread keeps the program from what it has brought, for a time slice;
-    on two the program submits without a system call."""
-    load = light(8, arrivals="even", rate_per_s=20_000)
+    """On one core a program that has had its share of the core waits for a slice of the looking
+    thread; on two the program submits without a system call."""
+    load = light(8, arrivals="even", rate_per_s=20_000, service_ns=10_000)
     shared, own = (
         simulate("io_uring-sqpoll", load, profile=NATIVE, machine=Machine(cores=cores))
         for cores in (1, 2)
     )
-    assert shared.summary()["latency_ns"]["p50"] > Machine().time_slice_ns / 2
-    assert own.summary()["latency_ns"]["p50"] < Machine().time_slice_ns / 50
+    assert shared.summary()["latency_ns"]["p99"] > Machine().time_slice_ns / 2
+    assert own.summary()["latency_ns"]["p99"] < Machine().time_slice_ns / 50
 
 
 @pytest.mark.parametrize("active", [40, 10])

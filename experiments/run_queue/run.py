@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from iosim import IosimError, Kernel, Machine, Run, Workload, answer, run_real, simulate, why_not
+from iosim import IosimError, Kernel, Run, Workload, answer, run_real, simulate, why_not
 from iosim.files import replacing
 from iosim.kernel import Call, Program
 from iosim.plots import FAINT, PALETTE, canvas, duration, save, style
@@ -33,7 +33,7 @@ REAL_REQUESTS = 30
 HOUR_NS = 3_600_000_000_000
 """Longer than any run."""
 BURST_NS, PAUSE_NS = 400_000, 600_000
-"""Computing in bursts: each is over before the core could be taken away."""
+"""Computing in bursts."""
 
 
 def compute(kernel: Kernel) -> Call[None]:
@@ -61,20 +61,13 @@ def beside(threads: int, work: Callable[[Kernel], Call[None]]) -> Program:
     return program
 
 
-LINUX = Machine()
-NEVER = Machine(protected_slice_ns=HOUR_NS)
 CASES = {
-    "preempts": ("they compute, a wake-up preempts (Linux)", compute, LINUX),
-    "never-preempts": ("they compute, it never does", compute, NEVER),
-    "bursts": ("they compute in bursts (Linux)", compute_in_bursts, LINUX),
+    "always": ("they compute all the time", compute),
+    "bursts": ("they compute in bursts", compute_in_bursts),
 }
-"""By name: what the others do and whether the I/O thread takes the core from them; machine."""
+"""What the others do, by name."""
 
-LOOKS = {
-    "preempts": ("blue", "o", "-"),
-    "never-preempts": ("vermilion", "s", "-"),
-    "bursts": ("green", "^", "-"),
-}
+LOOKS = {"always": ("blue", "o", "-"), "bursts": ("green", "^", "-")}
 RUNTIMES = {"native": "No lock (profile native)", "python": "CPython's lock (profile python)"}
 
 
@@ -97,17 +90,17 @@ def row(run: Run, kernel: str, runtime: str, case: str, threads: int) -> dict[st
 
 
 def sweep(numbers: Sequence[int], requests: int, real_requests: int) -> pd.DataFrame:
-    """A row per run; real runs of those cases that a host can have, if there are to be any."""
+    """A row per run; real ones too, if there are to be any."""
     rows = []
-    for case, (_, work, machine) in CASES.items():
+    for case, (_, work) in CASES.items():
         for threads in numbers:
             program = beside(threads, work)
             load = Workload(connections=1, rate_per_s=RATE_PER_S, requests=requests)
             for runtime in RUNTIMES:
                 print(f"\r{case}, {threads:2} {runtime} ", end="", file=sys.stderr, flush=True)
-                run = simulate(program, load, profile=runtime, machine=machine, seed=SEED)
+                run = simulate(program, load, profile=runtime, seed=SEED)
                 rows.append(row(run, "simulated", runtime, case, threads))
-            if real_requests and machine is LINUX:
+            if real_requests:
                 load = load.model_copy(update={"requests": real_requests})
                 run = run_real(program, load, seed=SEED)
                 rows.append(row(run, "real", "python", case, threads))
@@ -202,12 +195,11 @@ def main() -> int:
     print("median latency:", shown.map(duration).to_string(), sep="\n")
     print(f"results: {options.out}")
     simulated = shown.loc["simulated"]
+    free, locked = simulated.loc[("native", "always")], simulated.loc[("python", "always")]
     most = max(numbers)
-    waits = (
-        simulated.loc[("python", "preempts"), 1] > 100 * simulated.loc[("native", "preempts"), 1]
-    )
-    queues = simulated.loc[("native", "never-preempts"), most] > 1_000_000 * most
-    return int(not (waits and queues))
+    preempts = free[most] == free[1]
+    waits = locked[1] > 100 * free[1] and locked[most] > 2 * locked[1]
+    return int(not (preempts and waits))
 
 
 if __name__ == "__main__":

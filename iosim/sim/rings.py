@@ -285,6 +285,13 @@ class SqThread(RingWork):
         self._told = False
         self.needs_wakeup = False
 
+    @property
+    def preemptible(self) -> bool:
+        """Only while it looks for work: it asks itself, after each round of work, whether another
+        thread wants the core (need_resched and cond_resched in io_sq_thread of io_uring/sqpoll.c).
+        """
+        return self._looking is not None
+
     def work(self) -> Call[None]:
         """Carry out submissions; look for more until the idle time is over, then sleep.
 
@@ -295,12 +302,20 @@ class SqThread(RingWork):
             while ring.published or ring.due:
                 while ring.published or ring.due:
                     yield from self._attempt(self._next())
+                yield from self.pay()
+                yield from self._let_go()
                 yield from self._look()
             yield from self.pay()
             if not (ring.published or ring.due):
                 self.needs_wakeup = True
                 yield from self.sleep()
                 self.needs_wakeup = False
+
+    def _let_go(self) -> Call[None]:
+        """Let the thread run that wanted the core meanwhile, if it has not got it since."""
+        wanted_by, self.wanted_by = self.wanted_by, None
+        if wanted_by is not None and self.core.queue and self.core.queue[0] is wanted_by:
+            yield from self.step_aside()
 
     def _next(self) -> Submission:
         """Take up a submission, or one whose socket has become readable."""

@@ -85,7 +85,7 @@ class Scan:
     def break_off(self) -> None:
         """Another thread wants the core: end with the next try or the time slice, or at once."""
         made, worked_ns = self._progress()
-        if self._thread.cpu.may_preempt(self._thread):
+        if self._thread.cpu.may_preempt(self._thread, self._thread.core.queue[-1]):
             self.preempted = True
             self._broken_off_ns = worked_ns
             self._move_alarm()

@@ -87,6 +87,28 @@ def test_a_thread_is_protected_in_the_beginning_of_its_slice() -> None:
     assert noticed_ns(run) == (100 + 12 * MS) - 10 * MS + 100
 
 
+def test_a_thread_that_has_waited_preempts_until_it_has_run_for_as_long() -> None:
+    """It first wakes up in the midst of a slice of the other thread, which is protected, and waits
+    for 2 ms. That makes up for six bursts of 0.3 ms and a part of the seventh. Then it waits again,
+    for the rest of a slice of which 1 ms has passed: seven times 1 ms since the first one ended."""
+    waited: list[int] = []
+
+    def program(kernel: Any, listener: int) -> Call[None]:
+        yield from kernel.spawn(compute, 100 * MS)
+        for _ in range(8):
+            due_ns = kernel.now_ns + MS
+            yield from kernel.nanosleep(MS)
+            waited.append(kernel.now_ns - due_ns)
+            yield from kernel.compute(MS * 3 // 10)
+            yield from kernel.pay()
+        yield from serve(kernel, (yield from kernel.accept(listener)))
+
+    machine = Machine(time_slice_ns=3 * MS, protected_slice_ns=100 * MS)
+    load = ONE.model_copy(update={"rate_per_s": 10})
+    simulate(program, load, profile=free_costs(), machine=machine)
+    assert waited == [2 * MS, *[0] * 6, 2 * MS]
+
+
 def test_an_idle_core_takes_over_a_waiting_thread() -> None:
     """The first of three threads finds the second core idle. The second waits for the main thread
     to sleep, the third behind the first: until the second has ended."""

@@ -223,16 +223,13 @@ THREE_EXPECTED = {
         (1, 0, 250, 1_300, 1_300, 5_260, 4_990, 12_020, 14_050),
         (2, 0, 500, 1_550, 1_550, 5_260, 5_260, 12_500, 14_530),
     ],
-    # Each accept takes a slice of 2,800,000 and 1500 + 100 + 1500 until the next: the kernel
-    # thread's begin at 5000, 2,808,100, 5,611,200 and 8,414,300, and end 1,214,300 after 10 ms.
-    # It has read the first at 1430 when the program preempts it, 1500, computes, 2020, and enters,
-    # 100. From 6550 on the kernel thread goes on with the second, 300, sends, 480, arms, 150, and
-    # reads the third, 300: it has just got the core and is protected. Its slice ends later by the
-    # 5120 it was off; then 1500 switch, 4040 for the others, 100, 1500, and 480 + 150 between them.
+    # 80 look, then the kernel thread reads all three, 300 each. The program wants the core from the
+    # first on and has it after this round of work, 1500; it computes 3 x 2020 and enters, 100.
+    # 1500, and the kernel thread sends, 480 each, and arms a receive after each, 150.
     "io_uring-sqpoll": [
-        (0, 0, 0, 1_050, 1_050, 2_930, 1_430, 6_850, 8_880),
-        (1, 0, 250, 1_300, 1_300, 1_220_920, 6_850, 1_226_560, 1_228_590),
-        (2, 0, 500, 1_550, 1_550, 1_220_920, 7_780, 1_227_190, 1_229_220),
+        (0, 0, 0, 1_050, 1_050, 3_530, 1_430, 11_190, 13_220),
+        (1, 0, 250, 1_300, 1_300, 3_530, 1_730, 11_820, 13_850),
+        (2, 0, 500, 1_550, 1_550, 3_530, 2_030, 12_450, 14_480),
     ],
 }
 
