@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from iosim.errors import sq_full
@@ -122,6 +123,11 @@ class Ring:
         """Submissions that can be prepared."""
         return self.entries - len(self.prepared) - len(self.published)
 
+    def ready(self) -> Iterator[Submission]:
+        """Take out the submissions whose socket has become readable until none is left."""
+        while self.due:
+            yield self.due.popleft()
+
     def has_room(self) -> bool:
         """Whether the next completion fits the queue; those in overflow come before it."""
         return not self.overflown and len(self.completed) < self.cq_entries
@@ -171,22 +177,38 @@ class RingWork(Thread):
 
     __slots__ = ()
 
-    def _attempt(self, submission: Submission) -> Call[None]:
-        """Carry a submission out, or arm it on its socket until that is readable."""
-        if self.debt_ns or self.disturbed:
-            yield from self.pay()
-        system, prices = self.system, self.system.prices
-        file = submission.file
-        if submission.state is PREPARED:
-            known = 0 <= submission.fd < len(system.files)
-            submission.file = file = system.files[submission.fd] if known else None
-            if file is not None:
-                file.holders += 1
-            if submission.multishot:
-                self.debt_ns += prices.uring_sqe_ns
+    def _carry_out(self, submissions: Iterable[Submission]) -> Call[None]:
+        """Carry submissions out in turn, or arm each on its socket until that is readable."""
+        for submission in submissions:
+            if self.debt_ns or self.disturbed:
+                yield from self.pay()
+            if submission.state is PREPARED:
+                self._take_up(submission)
+            if submission.multishot and submission.file is not None:
+                yield from self._go_on(submission)
+                continue
+            result = self._attempt(submission)
+            if result is not None:
+                if submission.ring.sq_thread is not None and self.debt_ns:
+                    yield from self.pay()
+                self._post(submission, result)
+
+    def _take_up(self, submission: Submission) -> None:
+        """Look the descriptor up; from now on the request holds what it names."""
+        files = self.system.files
+        file = files[submission.fd] if 0 <= submission.fd < len(files) else None
+        submission.file = file
+        if file is not None:
+            file.holders += 1
+        if submission.multishot:
+            self.debt_ns += self.system.prices.uring_sqe_ns
+
+    def _attempt(self, submission: Submission) -> int | None:
+        """The result of a submission, or None if it has been armed."""
+        system, prices, file = self.system, self.system.prices, submission.file
         if file is None:
-            yield from self._post(submission, -errno.EBADF)
-        elif submission.opcode == "send":
+            return -errno.EBADF
+        if submission.opcode == "send":
             # All of it, in several steps if need be (MSG_WAITALL, io_uring_prep_send(3)).
             taken = put(system, file, submission.nbytes - submission.sent)
             submission.sent += max(0, taken)
@@ -194,22 +216,19 @@ class RingWork(Thread):
             if taken == EAGAIN or (0 < submission.sent < submission.nbytes and not file.shut):
                 submission.arm_for_room()
                 self.debt_ns += round(prices.uring_sqe_ns + copied_ns)
-                return
+                return None
             self.debt_ns += round(prices.uring_send_ns + copied_ns)
-            yield from self._post(submission, submission.sent or taken)
-        elif submission.multishot:
-            yield from self._go_on(submission)
-        elif not file.readable:
+            return submission.sent or taken
+        if not file.readable:
             submission.arm()
             self.debt_ns += prices.uring_sqe_ns
-        elif submission.opcode == "accept":
-            result = accept_one(system, file).fd
+            return None
+        if submission.opcode == "accept":
             self.debt_ns += prices.uring_recv_ns
-            yield from self._post(submission, result)
-        else:
-            result = take(system, file, submission.nbytes)
-            self.debt_ns += round(prices.uring_recv_ns + prices.copy_ns(max(0, result)))
-            yield from self._post(submission, result)
+            return accept_one(system, file).fd
+        result = take(system, file, submission.nbytes)
+        self.debt_ns += round(prices.uring_recv_ns + prices.copy_ns(max(0, result)))
+        return result
 
     def _go_on(self, submission: Submission) -> Call[None]:
         """A multishot request takes what there is, a completion at a time, and stays armed.
@@ -226,7 +245,7 @@ class RingWork(Thread):
             # A buffer is chosen before the socket is asked.
             if receives and not ring.buffers:
                 more = False
-                yield from self._post(submission, -errno.ENOBUFS)
+                self._post(submission, -errno.ENOBUFS)
                 break
             if not file.readable:
                 break
@@ -242,7 +261,9 @@ class RingWork(Thread):
                 self.debt_ns += round(prices.uring_multishot_ns + copied_ns)
                 more = result > 0 and ring.has_room()
                 buffer = ring.buffers.popleft() if result > 0 else None
-            yield from self._post(submission, result, buffer, more)
+            if ring.sq_thread is not None and self.debt_ns:
+                yield from self.pay()
+            self._post(submission, result, buffer, more)
             if not file.readable:
                 break
         if more:
@@ -250,12 +271,12 @@ class RingWork(Thread):
 
     def _post(
         self, submission: Submission, result: int, buffer: int | None = None, more: bool = False
-    ) -> Call[None]:
-        """Post a completion; unless there will be more, the request lets go of its file."""
+    ) -> None:
+        """Post a completion; unless there will be more, the request lets go of its file.
+
+        The thread of SQPOLL must have paid for the work: the program looks at the queue meanwhile.
+        """
         ring, file = submission.ring, submission.file
-        if ring.sq_thread is not None and self.debt_ns:
-            # Another thread looks at the queue: the completion comes when the work is done.
-            yield from self.pay()
         completion = Completion(submission.user_data, result, buffer, more)
         copied = submission.opcode == "recv" and result >= 0
         ring.post((completion, file, self.now_ns) if copied else (completion, None, 0))
@@ -300,8 +321,7 @@ class SqThread(RingWork):
         ring = self._ring
         while True:
             while ring.published or ring.due:
-                while ring.published or ring.due:
-                    yield from self._attempt(self._next())
+                yield from self._carry_out(self._found())
                 yield from self.pay()
                 yield from self._let_go()
                 yield from self._look()
@@ -317,15 +337,17 @@ class SqThread(RingWork):
         if wanted_by is not None and self.core.queue and self.core.queue[0] is wanted_by:
             yield from self.step_aside()
 
-    def _next(self) -> Submission:
-        """Take up a submission, or one whose socket has become readable."""
+    def _found(self) -> Iterator[Submission]:
+        """Take up submissions, and those whose socket has become readable, until none is left."""
         ring = self._ring
-        if not ring.published:
-            return ring.due.popleft()
-        submission = ring.published.popleft()
-        if ring.waiting is not None and not ring.wanted:
-            ring.wake()
-        return submission
+        while ring.published or ring.due:
+            if not ring.published:
+                yield ring.due.popleft()
+                continue
+            submission = ring.published.popleft()
+            if ring.waiting is not None and not ring.wanted:
+                ring.wake()
+            yield submission
 
     def tell(self) -> bool:
         """There is work; True if that woke an idle core."""
@@ -442,8 +464,8 @@ class RingCalls(RingWork, Kernel):
         self._charge_enter()
         yield from self._submit(ring)
         while True:
-            while ring.due:
-                yield from self._attempt(ring.due.popleft())
+            if ring.due:
+                yield from self._carry_out(ring.ready())
             ring.flush()
             if len(ring.completed) >= min_complete:
                 break
@@ -456,8 +478,7 @@ class RingCalls(RingWork, Kernel):
     def _submit(self, ring: Ring) -> Call[None]:
         """Carry out or arm what was prepared."""
         prepared, ring.prepared = ring.prepared, []
-        for submission in prepared:
-            yield from self._attempt(submission)
+        return self._carry_out(prepared)
 
     def _enter_polled(self, ring: Ring, min_complete: int) -> Call[list[Completion]]:
         """io_uring_enter where a kernel thread works the ring."""

@@ -100,21 +100,21 @@ class TracedRingWork(TracedThread, RingWork):
 
     __slots__ = ()
 
-    def _attempt(self, submission: Submission) -> Call[None]:
-        yield from self.pay()
-        if submission not in self.system.in_ring:
-            self._take_down(submission)
-        yield from super()._attempt(submission)
+    def _take_up(self, submission: Submission) -> None:
+        self._take_down(submission)
+        super()._take_up(submission)
 
     def _post(
         self, submission: Submission, result: int, buffer: int | None = None, more: bool = False
-    ) -> Call[None]:
-        trace, begin_ns = self.system.trace, int(self.env.now_ns)
-        made = self.system.in_ring.pop(submission)
-        yield from super()._post(submission, result, buffer, more)
+    ) -> None:
+        trace, made = self.system.trace, self.system.in_ring.pop(submission)
+        super()._post(submission, result, buffer, more)
         made.end_ns, made.result = self.now_ns, result
         if made.name == "recv" and result > 0:
             copier = self.name if self.helper else RING
+            prices = self.system.prices
+            ring_ns = prices.uring_multishot_ns if submission.multishot else prices.uring_recv_ns
+            begin_ns = made.end_ns - round(ring_ns + prices.copy_ns(result))
             trace.copies.append(Copy(copier, submission.fd, begin_ns, made.end_ns, result))
         if more:
             self._take_down(submission)
