@@ -301,7 +301,7 @@ class Task:
         self.enter(PREEMPT, self.env.now_ns)
         self.core.stop(self, self.env.now_ns)
         self.cpu.leave(self.core)
-        self.core.queue.appendleft(self)
+        self.core.enqueue(self)
         yield self.alarm
         self.take_core()
         self.slice_left_ns = slice_left_ns
@@ -474,7 +474,7 @@ class Cpu:
         if running.scan is None and self.may_preempt(running, task):
             if running.preemptible:
                 running.be_preempted()
-                core.queue.appendleft(running)
+                core.enqueue(running)
                 self._switch_to(core, task)
             else:
                 running.wanted_by = task
