@@ -84,6 +84,10 @@ class Prices:
         "signal handler that interrupts: delivery, an empty handler and sigreturn", call=False
     )
     sigwaitinfo_ns: int = _price("sigwaitinfo that takes a pending signal")
+    signalfd_ns: int = _price("read of a signalfd that takes one pending signal")
+    signalfd_event_ns: int = _price(
+        "read of a signalfd: each further signal that it takes", call=False
+    )
     uring_enter_ns: int = _price("io_uring_enter, without its entries")
     uring_sqe_ns: int = _price(
         "one submission that must wait for data, with its arming", call=False
@@ -187,6 +191,7 @@ _NEEDED_BY = {
     "sigsuspend": "sigio",
     "signal_handler": "programs with signal handlers",
     "sigwaitinfo": "rtsig and aio",
+    "signalfd": "programs that read signalfds",
     "uring": "io_uring and its variants",
     "sqpoll": "io_uring-sqpoll",
     "aio": "aio",

@@ -336,6 +336,24 @@ class Kernel(ABC):
         (si_fd) or of a finished `aio_read` (si_value); it is -1 for SIGIO.
         """
 
+    @abstractmethod
+    def signalfd(self, signals: Collection[int], nonblocking: bool = False) -> Call[int]:
+        """signalfd(2): a descriptor to take `signals` from; `nonblocking` asks for SFD_NONBLOCK.
+
+        select, poll and epoll report it while one of them is pending for the thread that asks.
+        Those that are not blocked go to their handlers, or to the default action, unless the thread
+        just sleeps in `read_signals`.
+        """
+
+    @abstractmethod
+    def read_signals(self, fd: int, count: int) -> Call[list[tuple[int, int]]]:
+        """read(2) of a signalfd: take at most `count` pending signals, in the order and the form of
+        `sigwaitinfo`.
+
+        Sleeps while there is none; a nonblocking one gives an empty list then (EAGAIN). Raises
+        OSError (EINVAL) without room for a signal, or when `fd` is no signalfd.
+        """
+
     # --- completion ----------------------------------------------------------------------------
 
     @abstractmethod

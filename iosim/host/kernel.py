@@ -6,6 +6,7 @@ from iosim.host.aio import AioCalls
 from iosim.host.clocks import ClockCalls
 from iosim.host.readiness import ReadinessCalls
 from iosim.host.rings import RingCalls
+from iosim.host.signalfd import SignalfdCalls
 from iosim.host.signals import SignalCalls
 from iosim.host.sockets import SocketCalls
 from iosim.host.threads import ThreadCalls
@@ -16,6 +17,7 @@ class HostKernel(
     SocketCalls,
     ReadinessCalls,
     SignalCalls,
+    SignalfdCalls,
     AioCalls,
     RingCalls,
     ThreadCalls,

@@ -98,7 +98,7 @@ class ReadinessCalls(Thread):
     def _epoll(self, epfd: int) -> Any:
         """The epoll instance of that descriptor; raises OSError as its system calls would."""
         found = self.server.files.get(epfd)
-        if found is None:
+        if not isinstance(found, select.epoll):
             os.fstat(epfd)  # raises EBADF for one that is not open
             raise OSError(errno.EINVAL, "not an epoll instance")
         return found

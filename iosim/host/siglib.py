@@ -25,12 +25,15 @@ _CODE, _VALUE = 2, 6
 """Where siginfo_t has si_code and, on 64-bit Linux, both si_fd and si_value.sival_int, in ints."""
 
 _SI_ASYNCIO = -4
+_SIGNALFD_SIGINFO = struct.Struct("=I4xi8xi20xi80x")
+"""ssi_signo, ssi_code, ssi_fd and ssi_int of struct signalfd_siginfo, signalfd(2)."""
 _POLL_IN, _POLL_HUP = 1, 6
 """si_code: what glibc's aio sends with, and the range of what F_SETSIG sends with, sigaction(2)."""
 
 # Without argtypes ctypes passes arrays as pointers, faster than it converts declared arguments.
 _libc = ctypes.CDLL(None, use_errno=True)
 _sigwaitinfo = _libc.sigwaitinfo
+_signalfd = _libc.signalfd
 _sigsuspend = _libc.sigsuspend
 
 
@@ -85,6 +88,32 @@ def sigwaitinfo(signals: Collection[int]) -> tuple[int, int]:
     code = info[_CODE]
     carries = _POLL_IN <= code <= _POLL_HUP or code == _SI_ASYNCIO
     return signo, info[_VALUE] if carries else -1
+
+
+def signalfd(signals: Collection[int], nonblocking: bool = False) -> int:
+    """A new descriptor from which pending signals of `signals` can be read, signalfd(2)."""
+    flags = os.O_CLOEXEC | (os.O_NONBLOCK if nonblocking else 0)
+    fd: int = _signalfd(-1, _sigset(tuple(signals)), flags)
+    if fd < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"signalfd: {os.strerror(number)}")
+    return fd
+
+
+def read_signals(fd: int, count: int) -> list[tuple[int, int]]:
+    """Take at most `count` pending signals, each as `sigwaitinfo` returns it, signalfd(2).
+
+    Raises BlockingIOError when there is none and the descriptor is nonblocking.
+    """
+    taken = []
+    records = os.read(fd, count * _SIGNALFD_SIGINFO.size)
+    for signo, code, about, value in _SIGNALFD_SIGINFO.iter_unpack(records):
+        if _POLL_IN <= code <= _POLL_HUP:
+            value = about
+        elif code != _SI_ASYNCIO:
+            value = -1
+        taken.append((signo, value))
+    return taken
 
 
 def handle(signo: int, handler: Callable[[int], object] = lambda _: None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ class SocketCalls(Thread):
         self.syscalls["fcntl"] += 1
         if fd in self.server.listeners:
             self.server.listeners[fd].setblocking(False)
+        elif fd in self.server.files:
+            os.set_blocking(fd, False)
         else:
             self.server.connections[fd].socket.setblocking(False)
             self.server.connections[fd].nonblocking = True

@@ -6,6 +6,7 @@ from iosim.sim.aio import AioCalls
 from iosim.sim.clocks import ClockCalls
 from iosim.sim.readiness import ReadinessCalls
 from iosim.sim.rings import RingCalls
+from iosim.sim.signalfd import SignalfdCalls
 from iosim.sim.signals import SignalCalls
 from iosim.sim.sockets import SocketCalls
 from iosim.sim.spin import SpinCalls
@@ -16,6 +17,7 @@ class SimKernel(
     SocketCalls,
     ReadinessCalls,
     SignalCalls,
+    SignalfdCalls,
     AioCalls,
     RingCalls,
     ThreadCalls,

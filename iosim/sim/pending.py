@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -34,6 +34,10 @@ class Pending:
             return False
         values.append(value)
         return True
+
+    def has(self, wanted: Collection[int]) -> bool:
+        """Whether a signal of `wanted` is pending."""
+        return any(signal in wanted for signal in self._values)
 
     def take(self, wanted: Collection[int]) -> tuple[int, int] | None:
         """The lowest number first, of one number the oldest; so standard ones come first."""
@@ -76,6 +80,8 @@ class Signals:
         self._handlers: dict[int, SignalHandler] = {}
         self.interrupting = False
         """Whether the program has installed a handler of its own."""
+        self.files: list[Any] = []
+        """The signalfds that are open."""
 
     def refuses(self, signal: int) -> bool:
         """The queue is full, RLIMIT_SIGPENDING; a standard signal is never refused."""
@@ -86,11 +92,15 @@ class Signals:
         idle core. A signal of O_ASYNC, which goes to a thread, carries the descriptor unless it is
         SIGIO (fcntl(2), F_SETSIG)."""
         pending = self._process if thread is None else thread.pending
-        self._sent += pending.add(signal, -1 if thread and signal == SIGIO else fd)
+        woke = False
+        if pending.add(signal, -1 if thread and signal == SIGIO else fd):
+            self._sent += 1
+            for file in self.files:
+                woke = file.signalled() or woke
         for receiver in self._threads if thread is None else (thread,):
             if receiver.wants(signal):
-                return receiver.signalled(signal)
-        return False
+                return receiver.signalled(signal) or woke
+        return woke
 
     def take(self, thread: Receiver, wanted: Collection[int]) -> tuple[int, int] | None:
         """One pending signal of `wanted`: the thread's own come before those of the process."""
@@ -98,6 +108,10 @@ class Signals:
         if taken is not None:
             self._taken += 1
         return taken
+
+    def pending(self, thread: Receiver, wanted: Collection[int]) -> bool:
+        """Whether `take` would find one."""
+        return thread.pending.has(wanted) or self._process.has(wanted)
 
     def install(self, signal: int, handler: SignalHandler) -> None:
         """Have a signal handled."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 from iosim.errors import IosimError
 from iosim.kernel import (
@@ -71,6 +72,11 @@ class WatchedSet:
         return (self._order[fd] - first) * len(self._order) / (self._added - first)
 
 
+def unlisted(system: System) -> Iterator[File]:
+    """The open files whose news `System.readable` leaves out: epoll instances and signalfds."""
+    return chain(system.epolls, system.signals.files)
+
+
 class Sleeper:
     """A thread asleep in select or poll."""
 
@@ -82,15 +88,15 @@ class Sleeper:
         """Be told of news."""
         system = self._thread.system
         system.pollers.append(self)
-        for epoll in system.epolls:
-            if epoll.fd in self._watched:
-                epoll.watchers = (self, *epoll.watchers)
+        for file in unlisted(system):
+            if file.fd in self._watched:
+                file.watchers = (self, *file.watchers)
 
     def leave(self) -> None:
         system = self._thread.system
         system.pollers.remove(self)
-        for epoll in system.epolls:
-            epoll.watchers = tuple(w for w in epoll.watchers if w is not self)
+        for file in unlisted(system):
+            file.watchers = tuple(w for w in file.watchers if w is not self)
 
     def notify(self, file: File) -> bool:
         if file.fd not in self._watched:
@@ -230,13 +236,14 @@ class EpollInstance(File):
         thread = self.waiting.pop()
         return thread.cpu.wake(thread)
 
-    def harvest(self, max_events: int) -> list[int]:
+    def harvest(self, thread: Thread, max_events: int) -> list[int]:
         """Take at most `max_events` from the ready list; level-triggered ones rejoin its tail.
 
         A level-triggered descriptor stays on the list until a look finds it unreadable; an
         edge-triggered one leaves it when reported, and a one-shot one is silent from then on until
         EPOLL_CTL_MOD arms it again (epoll(7), epoll_ctl(2)).
         """
+        thread.system.current = thread
         found: list[int] = []
         ready, looks = self.ready, len(self.ready)
         while looks and len(found) < max_events:
@@ -250,6 +257,14 @@ class EpollInstance(File):
                     ready[file] = interest
         return found
 
+    def closed(self, system: System) -> None:
+        """Its interest list is no more."""
+        system.epolls.remove(self)
+        for file in filter(None, system.files):
+            for interest in [found for found in interests_in(file) if found.epoll is self]:
+                detach(interest, file)
+                system.memory.remove("epoll_items")
+
 
 def too_deep(epoll: EpollInstance, levels: int = EPOLL_LEVELS) -> bool:
     """Whether more instances than `levels` watch one another, this one being the innermost.
@@ -259,15 +274,6 @@ def too_deep(epoll: EpollInstance, levels: int = EPOLL_LEVELS) -> bool:
     return not levels or any(
         too_deep(interest.epoll, levels - 1) for interest in interests_in(epoll)
     )
-
-
-def shut(system: System, epoll: EpollInstance) -> None:
-    """An instance is closed: its interest list is no more."""
-    system.epolls.remove(epoll)
-    for file in filter(None, system.files):
-        for interest in [found for found in interests_in(file) if found.epoll is epoll]:
-            detach(interest, file)
-            system.memory.remove("epoll_items")
 
 
 class ReadinessCalls(Thread):
@@ -346,18 +352,9 @@ class ReadinessCalls(Thread):
     def _readable(self, fds: WatchedSet) -> list[int]:
         """Those that have something to read."""
         system = self.system
-        instances = [epoll.fd for epoll in system.epolls if epoll.fd in fds and epoll.readable]
-        return [fd for fd in system.readable if fd in fds] + instances
-
-    def noticed(self, ready: list[int]) -> None:
-        """Note when the program learned that these are readable."""
-        # `self.now_ns`, without the time that a property takes.
-        now_ns = self.env.now_ns + self.debt_ns - self.cold_ns
-        files = self.system.files
-        for fd in ready:
-            # A request of a ring may hold a file whose descriptor is closed.
-            if (file := files[fd]) is not None:
-                file.noticed_ns = now_ns
+        system.current = self
+        others = [file.fd for file in unlisted(system) if file.fd in fds and file.readable]
+        return [fd for fd in system.readable if fd in fds] + others
 
     def epoll_create(self) -> Call[int]:
         yield from self.pay()
@@ -373,6 +370,7 @@ class ReadinessCalls(Thread):
         system.syscalls["epoll_ctl"] += 1
         self.charge(system.prices.epoll_ctl_ns)
         file, epoll = system.file(fd), self._epoll(epfd)
+        system.current = self
         if file is epoll:
             raise error(errno.EINVAL)
         exclusive = events & EPOLLEXCLUSIVE and op != EPOLL_CTL_DEL
@@ -421,7 +419,7 @@ class ReadinessCalls(Thread):
         system = self.system
         system.syscalls["epoll_wait"] += 1
         epoll: EpollInstance = system.files[epfd] or self._epoll(epfd)
-        while not (ready := epoll.harvest(max_events)):
+        while not (ready := epoll.harvest(self, max_events)):
             # Woken in vain, the thread owes for the wake-up before it can sleep again.
             if self.debt_ns:
                 yield from self.pay()

@@ -53,8 +53,9 @@ class SignalCalls(Thread):
             yield from self.pay()
         self.system.syscalls["fcntl"] += 4
         file = self.system.file(fd)
-        others = (watcher for watcher in file.watchers if not isinstance(watcher, Owner))
-        file.watchers = (*others, Owner(self, signal))
+        if file.sends_signals:
+            others = (watcher for watcher in file.watchers if not isinstance(watcher, Owner))
+            file.watchers = (*others, Owner(self, signal))
         for _ in range(4):
             self.charge(self.system.prices.fcntl_ns)
 
@@ -79,9 +80,8 @@ class SignalCalls(Thread):
         self.system.syscalls["rt_sigtimedwait"] += 1
         taken = yield from self._take(signals)
         self.charge(self.system.prices.sigwaitinfo_ns)
-        file = self.system.files[taken[1]] if taken[1] >= 0 else None
-        if file is not None:
-            file.noticed_ns = self.now_ns
+        if taken[1] >= 0:
+            self.noticed([taken[1]])
         return taken
 
     def _take(self, wanted: Collection[int]) -> Call[tuple[int, int]]:

@@ -15,10 +15,9 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Self
 
 from iosim.kernel import EAGAIN, ECONNRESET, EPIPE, READ_BYTES, Call, Request
-from iosim.sim.readiness import EpollInstance, detach, interests_in, shut
+from iosim.sim.readiness import detach, interests_in
 from iosim.sim.signals import Owner
 from iosim.sim.states import SOCKET, Event, SocketState
 from iosim.sim.system import File, System, Watcher, error
@@ -67,6 +66,8 @@ class Connection(File):
         "state",
         "unread",
     )
+
+    sends_signals = True
 
     def __init__(self, client: int, first: int) -> None:
         super().__init__()
@@ -120,6 +121,10 @@ class Connection(File):
         self.out.error = 0
         return ECONNRESET
 
+    def closed(self, system: System) -> None:
+        system.memory.remove("sockets")
+        finish(system, self)
+
 
 class Listener(File):
     """A listening socket: connections that wait for accept."""
@@ -127,8 +132,9 @@ class Listener(File):
     __slots__ = ("backlog", "group", "limit", "made_room")
 
     wakes_one = True
+    sends_signals = True
 
-    def __init__(self, limit: int, first: Self | None = None) -> None:
+    def __init__(self, limit: int, first: Listener | None = None) -> None:
         """`first` is another one on the same address, if there is one."""
         super().__init__()
         self.backlog: deque[Connection] = deque()
@@ -137,11 +143,11 @@ class Listener(File):
         kernel's include/net/sock.h)."""
         self.made_room: Callable[[], object] | None = None if first is None else first.made_room
         """Called when a connection has left the queue."""
-        self.group: list[Self] = [] if first is None else first.group
+        self.group: list[Listener] = [] if first is None else first.group
         """Those that are open on the address."""
         self.group.append(self)
 
-    def of_group(self, connection: Connection) -> Self:
+    def of_group(self, connection: Connection) -> Listener:
         """The listener of the group that a connection goes to.
 
         As reuseport_select_sock of Linux does: a hash, scaled down to the number of sockets.
@@ -157,6 +163,14 @@ class Listener(File):
     def full(self) -> bool:
         """Whether a client's SYN is dropped."""
         return len(self.backlog) > self.limit
+
+    def closed(self, system: System) -> None:
+        system.memory.remove("sockets", len(self.backlog))
+        for connection in self.backlog:
+            CLOSE.happens_to(connection)
+            system.peer.reset(connection)
+        self.backlog.clear()
+        self.group.remove(self)
 
 
 def deliver(system: System, connection: Connection, nbytes: int) -> bool:
@@ -299,18 +313,7 @@ def release(system: System, file: File) -> None:
         detach(interest, file)
         system.memory.remove("epoll_items")
     file.watchers = ()
-    if isinstance(file, Connection):
-        system.memory.remove("sockets")
-        finish(system, file)
-    elif isinstance(file, Listener):
-        system.memory.remove("sockets", len(file.backlog))
-        for connection in file.backlog:
-            CLOSE.happens_to(connection)
-            system.peer.reset(connection)
-        file.backlog.clear()
-        file.group.remove(file)
-    elif isinstance(file, EpollInstance):
-        shut(system, file)
+    file.closed(system)
 
 
 def connect(system: System, listener: Listener, connection: Connection) -> None:
@@ -340,7 +343,10 @@ def accept_one(system: System, listener: Listener) -> Connection:
         listener.made_room()
     if not listener.backlog:
         system.readable.pop(listener.fd, None)
-    return system.open(connection)
+    system.open(connection)
+    if connection.readable:
+        system.readable[connection.fd] = connection
+    return connection
 
 
 class Writer:

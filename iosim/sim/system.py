@@ -57,6 +57,9 @@ class File:
     """Of the threads that sleep in a call on it, whether only the first is woken (they wait
     exclusively), or all, the last first (add_wait_queue of Linux puts an entry in front)."""
 
+    sends_signals: ClassVar[bool] = False
+    """Whether it heeds O_ASYNC: sockets do, of what is here (open(2))."""
+
     def __init__(self) -> None:
         self.fd = -1
         """The descriptor that it has, or had; -1 before that."""
@@ -71,6 +74,10 @@ class File:
     @property
     def readable(self) -> bool:
         """Whether a read or accept would return at once."""
+        raise NotImplementedError
+
+    def closed(self, system: System) -> None:
+        """Nothing holds it any more."""
         raise NotImplementedError
 
 
@@ -146,6 +153,8 @@ class System:
         """Threads that wait in select, poll or a spin: told of every socket."""
         self.epolls: list[Any] = []
         """The epoll instances that are open."""
+        self.current: Any = None
+        """The thread that looks at what is readable (`current` of Linux): see `SignalFile`."""
         self.tasks: list[Any] = []
         self.roaming = 0
         """How many of them are not pinned to a core."""
@@ -175,8 +184,6 @@ class System:
         file.fd = len(self.files)
         file.holders += 1
         self.files.append(file)
-        if file.readable:
-            self.readable[file.fd] = file
         return file
 
     def file(self, fd: int) -> Any:

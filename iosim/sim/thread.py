@@ -26,7 +26,7 @@ class Thread(Task):
         self.blocked: frozenset[int] = ALL_SIGNALS if helper else frozenset()
         """The signal mask. The C library's helpers take no signals."""
         self.awaited: Collection[int] = ()
-        """Signals that the thread sleeps for, in sigsuspend or sigwaitinfo."""
+        """Signals that the thread sleeps for, in sigsuspend, sigwaitinfo or read of a signalfd."""
         self.pending = Pending()
         self.user_share_ns = system.prices.user_ns
         """What the language adds to each call."""
@@ -57,6 +57,16 @@ class Thread(Task):
         """
         self.debt_ns += price_ns
         self.debt_user_ns += self.user_share_ns
+
+    def noticed(self, ready: list[int]) -> None:
+        """Note when the program learned that these are readable."""
+        # `self.now_ns`, without the time that a property takes.
+        now_ns = self.env.now_ns + self.debt_ns - self.cold_ns
+        files = self.system.files
+        for fd in ready:
+            # A signal, or a request of a ring, may be about a descriptor that is closed.
+            if (file := files[fd]) is not None:
+                file.noticed_ns = now_ns
 
     def sleep_on(self, file: File) -> Wait:
         """Sleep until `file` has something to read; its descriptor may be closed meanwhile.

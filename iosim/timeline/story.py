@@ -11,7 +11,7 @@ from iosim.trace import RING, Copy, Signal, Trace, TracedCall
 
 Kind = Literal["blocked", "polls", "free", "wakes", "copies", "runs"]
 
-PAUSES = frozenset({"sigsuspend", "sigwaitinfo", "io_uring_enter", "nanosleep"})
+PAUSES = frozenset({"sigsuspend", "sigwaitinfo", "read_signals", "io_uring_enter", "nanosleep"})
 """Calls by which a program that has nothing else to do lets time pass. It could have gone on
 instead, so that asleep in one of these it counts as free, unlike in recv or select."""
 

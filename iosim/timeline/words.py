@@ -69,6 +69,10 @@ def result_text(call: TracedCall) -> str:
         return "readable: fd " + ", ".join(map(str, result))
     if call.name == "sigwaitinfo":
         return f"{signal_name(result[0])}, fd {result[1]}"
+    if call.name == "read_signals" and len(result) == 1:
+        return f"{signal_name(result[0][0])}, fd {result[0][1]}"
+    if call.name == "read_signals":
+        return f"{len(result)} signals" if result else errno.errorcode[errno.EAGAIN]
     if call.name == "sigsuspend":
         return "a handler has run"
     if call.name == "io_uring_enter":

@@ -15,9 +15,9 @@ The transcript has a line for each call that a thread makes, in the notation of 
     recv(c0, 100) sleeps       the scenario ended before it returned
 
 Connections are named c0, c1, ... in the order in which their descriptors were got, epoll instances
-e0, ..., further listening sockets l1, ... The lines of the first thread come first, then those of
-the threads it spawned ("1: ..."), in turn of theirs ("1.1: ..."), then those of the clients
-("client: ..."), as far as they have a result.
+e0, ..., signalfds s0, ..., further listening sockets l1, ... The lines of the first thread come
+first, then those of the threads it spawned ("1: ..."), in turn of theirs ("1.1: ..."), then those
+of the clients ("client: ..."), as far as they have a result.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Side(Protocol):
 
 REST, STEP = "rest", "step"
 _DESCRIPTORS = ("fd", "epfd", "listener")
-_OPENS = {"accept": "c", "epoll_create": "e", "reuseport": "l"}
+_OPENS = {"accept": "c", "epoll_create": "e", "reuseport": "l", "signalfd": "s"}
 
 
 _NAMED = {
@@ -270,7 +270,9 @@ class Recorder:
         if name in ("select", "poll", "epoll_wait") and isinstance(result, list):
             return f" = [{', '.join(map(self._names.of, result))}]"
         if name == "sigwaitinfo" and isinstance(result, tuple):
-            return f" = {self._signals(result[0])} {self._names.of(result[1])}"
+            return f" = {self._taken(*result)}"
+        if name == "read_signals" and isinstance(result, list):
+            return f" = [{', '.join(self._taken(*signal) for signal in result)}]"
         if isinstance(result, list) and all(isinstance(one, Completion) for one in result):
             return f" = [{', '.join(map(self._completion, result))}]"
         return f" = {number(result)}"
@@ -285,6 +287,9 @@ class Recorder:
         if completion.buffer is not None:
             told += f" in buffer {completion.buffer}"
         return f"{told}, more" if completion.more else told
+
+    def _taken(self, signal: int, value: int) -> str:
+        return f"{self._signals(signal)} {self._names.of(value)}"
 
     def _signals(self, signals: int | Iterable[int]) -> str:
         if not isinstance(signals, int):

@@ -94,6 +94,13 @@ def instances_nest_six_deep(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(readiness.too_deep, "__defaults__", (6,))
 
 
+def a_signalfd_is_readable_for_all_threads(patch: pytest.MonkeyPatch) -> None:
+    def for_any(self: pending.Signals, thread: Any, wanted: Any) -> bool:
+        return any(receiver.pending.has(wanted) for receiver in self._threads)
+
+    patch.setattr(pending.Signals, "pending", for_any)
+
+
 def closing_ends_what_is_under_way(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sockets, "let_go", sockets.release)
 
@@ -122,6 +129,10 @@ MUTATIONS: dict[str, tuple[Mutate, str]] = {
         "an_instance_is_readable_with_events",
     ),
     "instances nest six deep": (instances_nest_six_deep, "nesting_has_limits"),
+    "a signalfd is readable for all threads": (
+        a_signalfd_is_readable_for_all_threads,
+        "a_look_of_another_thread_hides_a_signal",
+    ),
     "buffers never run out": (buffers_never_run_out, "multishot_recv_ends_without_buffers"),
     "closing ends what is under way": (
         closing_ends_what_is_under_way,

@@ -21,6 +21,25 @@ def sigwaitinfo(bench: Bench) -> Call[None]:
 
 
 @benchmark()
+def signalfd(bench: Bench) -> Call[None]:
+    """Reading queued real-time signals from a signalfd, one at a time (signalfd_ns) and all at once
+    (signalfd_event_ns)."""
+    kernel = bench.kernel
+    yield from kernel.sigblock([SIGIO, SIGRTMIN])
+    yield from bench.connect()
+    yield from each(lambda fd: kernel.set_async(fd, SIGRTMIN), bench.fds)
+    fd = yield from kernel.signalfd((SIGRTMIN,))
+    for _ in range(bench.rounds):
+        for count in (1, BATCH):
+            calls = BATCH // count
+            yield from bench.feed(bench.fds)
+            block = times(calls, kernel.read_signals, fd, count)
+            expected = {"signalfd_ns": 1, "signalfd_event_ns": count - 1}
+            yield from bench.time(f"{count} queued", block, calls, **expected)
+            yield from bench.empty(bench.fds)
+
+
+@benchmark()
 def sigsuspend(bench: Bench) -> Call[None]:
     """sigsuspend with a pending signal, whose empty handler runs (sigsuspend_ns)."""
     kernel = bench.kernel

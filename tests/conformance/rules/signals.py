@@ -6,7 +6,7 @@ from typing import Any
 
 from conformance.scenario import scenario
 
-from iosim.kernel import EPOLL_CTL_ADD, SIGIO, SIGRTMIN, Call
+from iosim.kernel import EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, SIGIO, SIGRTMIN, Call
 
 LATER = SIGRTMIN + 1
 
@@ -693,3 +693,450 @@ def handler_ends_sigsuspend(kernel: Any, listener: int) -> Call[None]:
     yield from kernel.sigsuspend()
     kernel.note(f"came {came}")
     yield from kernel.recv(fd, 100)
+
+
+# --- signalfd -----------------------------------------------------------------------------------
+
+
+def signalling(kernel: Any, listener: int, *signals: int) -> Call[list[int]]:
+    """A connection for each of the signals, which it sends; all of them are blocked."""
+    yield from kernel.sigblock(sorted(set(signals)))
+    fds = []
+    for signal in signals:
+        fds.append((yield from kernel.accept(listener)))
+        yield from kernel.set_async(fds[-1], signal)
+    return fds
+
+
+@scenario(
+    'signalfd(2), read(2): "The read(2) returns information for as many signals as are pending and '
+    'will fit in the supplied buffer." signal(7): the lowest-numbered first; standard ones merge.',
+    connect,
+    connect,
+    connect,
+    send(0),
+    send(1),
+    send(1),
+    send(2),
+    send(2),
+    expect="""
+        sigblock([SIGIO, SIGRTMIN, SIGRTMIN+1])
+        accept(l0) = c0
+        set_async(c0, SIGRTMIN+1)
+        accept(l0) = c1
+        set_async(c1, SIGRTMIN)
+        accept(l0) = c2
+        set_async(c2, SIGIO)
+        signalfd([SIGRTMIN+1, SIGRTMIN, SIGIO]) = s0
+        read_signals(s0, 2) = [SIGIO -1, SIGRTMIN c1]
+        read_signals(s0, 8) = [SIGRTMIN c1, SIGRTMIN+1 c0]
+        read_signals(s0, 8) sleeps
+    """,
+)
+def one_read_takes_several_signals_in_order(kernel: Any, listener: int) -> Call[None]:
+    yield from signalling(kernel, listener, LATER, SIGRTMIN, SIGIO)
+    signals = yield from kernel.signalfd([LATER, SIGRTMIN, SIGIO])
+    for _ in range(5):
+        yield from kernel.step()
+    for count in (2, 8, 8):
+        yield from kernel.read_signals(signals, count)
+
+
+@scenario(
+    'signalfd(2), read(2): "If none of the signals in mask is pending for the process, then the '
+    'read(2) [...] blocks until one of the signals in mask is generated for the process".',
+    connect,
+    connect,
+    send(0),
+    send(1),
+    expect="""
+        sigblock([SIGRTMIN, SIGRTMIN+1])
+        accept(l0) = c0
+        set_async(c0, SIGRTMIN)
+        accept(l0) = c1
+        set_async(c1, SIGRTMIN+1)
+        signalfd([SIGRTMIN+1]) = s0
+        read_signals(s0, 8) = [SIGRTMIN+1 c1]
+        sigwaitinfo([SIGRTMIN, SIGRTMIN+1]) = SIGRTMIN c0
+    """,
+)
+def a_read_sleeps_until_a_signal_of_the_set_comes(kernel: Any, listener: int) -> Call[None]:
+    yield from signalling(kernel, listener, SIGRTMIN, LATER)
+    signals = yield from kernel.signalfd([LATER])
+    yield from kernel.read_signals(signals, 8)
+    yield from kernel.sigwaitinfo([SIGRTMIN, LATER])
+
+
+@scenario(
+    'signalfd(2), read(2): "or fails with the error EAGAIN if the file descriptor has been made '
+    'nonblocking." (Then `read_signals` gives an empty list.) SFD_NONBLOCK is O_NONBLOCK.',
+    connect,
+    send(0),
+    expect="""
+        sigblock([SIGRTMIN])
+        accept(l0) = c0
+        set_async(c0, SIGRTMIN)
+        signalfd([SIGRTMIN], True) = s0
+        signalfd([SIGRTMIN]) = s1
+        set_nonblocking(s1)
+        read_signals(s0, 8) = []
+        read_signals(s1, 8) = []
+        read_signals(s0, 8) = [SIGRTMIN c0]
+        read_signals(s1, 8) = []
+    """,
+)
+def a_nonblocking_read_finds_no_signal(kernel: Any, listener: int) -> Call[None]:
+    yield from signalling(kernel, listener, SIGRTMIN)
+    both = [
+        (yield from kernel.signalfd([SIGRTMIN], True)),
+        (yield from kernel.signalfd([SIGRTMIN])),
+    ]
+    yield from kernel.set_nonblocking(both[1])
+    for signals in both:
+        yield from kernel.read_signals(signals, 8)
+    yield from kernel.step()
+    for signals in both:
+        yield from kernel.read_signals(signals, 8)
+
+
+@scenario(
+    'signalfd(2), poll(2), select(2): "The file descriptor is readable [...] if one or more of the '
+    'signals in mask is pending"; as a consequence of a read the signal is no longer pending.',
+    connect,
+    send(0),
+    send(0),
+    expect="""
+        sigblock([SIGRTMIN])
+        accept(l0) = c0
+        set_async(c0, SIGRTMIN)
+        signalfd([SIGRTMIN]) = s0
+        signalfd([SIGRTMIN+1]) = s1
+        epoll_create() = e0
+        epoll_ctl(e0, ADD, s0)
+        epoll_ctl(e0, ADD, s1)
+        epoll_wait(e0, 8) = [s0]
+        epoll_wait(e0, 8) = [s0]
+        select(..., 0) = [s0]
+        poll(..., 0) = [s0]
+        read_signals(s0, 8) = [SIGRTMIN c0]
+        epoll_wait(e0, 8, 0) = []
+        select(..., 0) = []
+        poll(...) = [s0]
+    """,
+)
+def a_signalfd_is_readable_while_a_signal_is_pending(kernel: Any, listener: int) -> Call[None]:
+    yield from signalling(kernel, listener, SIGRTMIN)
+    signals = yield from kernel.signalfd([SIGRTMIN])
+    others = yield from kernel.signalfd([LATER])
+    epfd = yield from kernel.epoll_create()
+    by_select, by_poll = kernel.fd_set(), kernel.poll_set()
+    for fd in (signals, others):
+        yield from kernel.epoll_ctl(epfd, EPOLL_CTL_ADD, fd)
+        by_select.add(fd)
+        by_poll.add(fd)
+    yield from kernel.epoll_wait(epfd, 8)
+    yield from kernel.epoll_wait(epfd, 8)
+    yield from kernel.select(by_select, 0)
+    yield from kernel.poll(by_poll, 0)
+    yield from kernel.read_signals(signals, 8)
+    yield from kernel.epoll_wait(epfd, 8, 0)
+    yield from kernel.select(by_select, 0)
+    yield from kernel.poll(by_poll)
+
+
+@scenario(
+    "epoll(7): edge-triggered, a signalfd is reported once for each signal that becomes pending; "
+    "signal(7): one that merges with its like does not.",
+    connect,
+    send(0),
+    send(0),
+    expect="""
+        sigblock([SIGIO])
+        accept(l0) = c0
+        set_async(c0, SIGIO)
+        signalfd([SIGIO]) = s0
+        epoll_create() = e0
+        epoll_ctl(e0, ADD, s0, IN|ET)
+        epoll_wait(e0, 8) = [s0]
+        epoll_wait(e0, 8) sleeps
+    """,
+)
+def edge_triggered_signals(kernel: Any, listener: int) -> Call[None]:
+    yield from signalling(kernel, listener, SIGIO)
+    signals = yield from kernel.signalfd([SIGIO])
+    epfd = yield from kernel.epoll_create()
+    yield from kernel.epoll_ctl(epfd, EPOLL_CTL_ADD, signals, EPOLLIN | EPOLLET)
+    yield from kernel.epoll_wait(epfd, 8)
+    yield from kernel.epoll_wait(epfd, 8)
+
+
+@scenario(
+    'signalfd(2): "If a signal appears in the mask of more than one of the file descriptors, then '
+    'occurrences of that signal can be read (once) from any one of the file descriptors."',
+    connect,
+    send(0),
+    send(0),
+    send(0),
+    expect="""
+        sigblock([SIGRTMIN])
+        accept(l0) = c0
+        set_async(c0, SIGRTMIN)
+        signalfd([SIGRTMIN]) = s0
+        signalfd([SIGRTMIN, SIGRTMIN+1]) = s1
+        select(...) = [s0, s1]
+        read_signals(s1, 1) = [SIGRTMIN c0]
+        read_signals(s0, 1) = [SIGRTMIN c0]
+        sigwaitinfo([SIGRTMIN]) = SIGRTMIN c0
+        select(..., 0) = []
+    """,
+)
+def a_signal_is_taken_once(kernel: Any, listener: int) -> Call[None]:
+    yield from signalling(kernel, listener, SIGRTMIN)
+    first = yield from kernel.signalfd([SIGRTMIN])
+    second = yield from kernel.signalfd([SIGRTMIN, LATER])
+    for _ in range(3):
+        yield from kernel.step()
+    fds = kernel.fd_set()
+    fds.add(first)
+    fds.add(second)
+    yield from kernel.select(fds)
+    yield from kernel.read_signals(second, 1)
+    yield from kernel.read_signals(first, 1)
+    yield from kernel.sigwaitinfo([SIGRTMIN])
+    yield from kernel.select(fds, 0)
+
+
+@scenario(
+    'signalfd(2), Thread semantics: "A thread will not be able to read signals that are directed '
+    'to other threads in the process."',
+    connect,
+    send(0),
+    expect="""
+        sigblock([SIGRTMIN])
+        accept(l0) = c0
+        set_async(c0, SIGRTMIN)
+        signalfd([SIGRTMIN]) = s0
+        read_signals(s0, 8) = [SIGRTMIN c0]
+        1: read_signals(s0, 8) sleeps
+        2: poll(...) sleeps
+    """,
+)
+def a_signal_is_read_by_the_thread_it_is_for(kernel: Any, listener: int) -> Call[None]:
+    yield from signalling(kernel, listener, SIGRTMIN)
+    signals = yield from kernel.signalfd([SIGRTMIN])
+    yield from kernel.spawn(reads, signals)
+    yield from kernel.spawn(polls, signals)
+    yield from kernel.step()
+    yield from kernel.rest()
+    yield from kernel.read_signals(signals, 8)
+
+
+def reads(kernel: Any, fd: int) -> Call[None]:
+    yield from kernel.read_signals(fd, 8)
+
+
+def polls(kernel: Any, fd: int) -> Call[None]:
+    fds = kernel.poll_set()
+    fds.add(fd)
+    yield from kernel.poll(fds)
+
+
+@scenario(
+    "signalfd(2), Thread semantics, and epoll(7): the ready list belongs to the instance. The look "
+    "of a thread that the signal is not for takes the signalfd off it, and the thread that it is "
+    "for waits in vain (signalfd_poll() asks for the thread that looks).",
+    connect,
+    send(0),
+    expect="""
+        sigblock([SIGRTMIN])
+        accept(l0) = c0
+        set_async(c0, SIGRTMIN)
+        signalfd([SIGRTMIN]) = s0
+        epoll_create() = e0
+        epoll_ctl(e0, ADD, s0)
+        epoll_wait(e0, 8, 0) = []
+        poll(...) = [s0]
+        epoll_ctl(e0, MOD, s0)
+        epoll_wait(e0, 8, 0) = [s0]
+        1: epoll_wait(e0, 8, 0) = []
+    """,
+)
+def a_look_of_another_thread_hides_a_signal(kernel: Any, listener: int) -> Call[None]:
+    yield from signalling(kernel, listener, SIGRTMIN)
+    signals = yield from kernel.signalfd([SIGRTMIN])
+    epfd = yield from kernel.epoll_create()
+    yield from kernel.epoll_ctl(epfd, EPOLL_CTL_ADD, signals)
+    yield from kernel.step()
+    yield from kernel.spawn(looks, epfd)
+    yield from kernel.rest()
+    yield from kernel.epoll_wait(epfd, 8, 0)
+    yield from polls(kernel, signals)
+    yield from kernel.epoll_ctl(epfd, EPOLL_CTL_MOD, signals)
+    yield from kernel.epoll_wait(epfd, 8, 0)
+
+
+def looks(kernel: Any, epfd: int) -> Call[None]:
+    yield from kernel.epoll_wait(epfd, 8, 0)
+
+
+@scenario(
+    "signalfd(2), read(2): a signal for the process, as that of a finished read, can be read by "
+    "any thread; ssi_int has its value (SI_ASYNCIO).",
+    connect,
+    send(0, 10),
+    expect="""
+        sigblock([SIGRTMIN])
+        accept(l0) = c0
+        aio_read(c0, 100, SIGRTMIN)
+        signalfd([SIGRTMIN]) = s0
+        get(...) sleeps
+        1: read_signals(s0, 8) = [SIGRTMIN c0]
+    """,
+    needs="aio",
+)
+def a_signal_of_the_process_is_read_by_any_thread(kernel: Any, listener: int) -> Call[None]:
+    yield from kernel.sigblock([SIGRTMIN])
+    fd = yield from kernel.accept(listener)
+    yield from kernel.aio_read(fd, 100, SIGRTMIN)
+    yield from kernel.spawn(reads, (yield from kernel.signalfd([SIGRTMIN])))
+    yield from kernel.get(kernel.queue())
+
+
+@scenario(
+    'signalfd(2): signals "should be blocked using sigprocmask(2), to prevent the signals being '
+    'handled according to their default dispositions": a handler takes them first. (But it is the '
+    "read that takes what comes while its thread sleeps in it: signalfd_dequeue().)",
+    connect,
+    send(0),
+    send(0),
+    expect="""
+        sigaction(SIGRTMIN, append)
+        accept(l0) = c0
+        set_async(c0, SIGRTMIN)
+        signalfd([SIGRTMIN]) = s0
+        came [34]
+        read_signals(s0, 8) = [SIGRTMIN c0]
+        came [34]
+    """,
+)
+def a_handler_takes_a_signal_that_is_not_blocked(kernel: Any, listener: int) -> Call[None]:
+    came: list[int] = []
+    yield from kernel.sigaction(SIGRTMIN, came.append)
+    fd = yield from kernel.accept(listener)
+    yield from kernel.set_async(fd, SIGRTMIN)
+    signals = yield from kernel.signalfd([SIGRTMIN])
+    yield from kernel.step()
+    kernel.note(f"came {came}")
+    yield from kernel.read_signals(signals, 8)
+    kernel.note(f"came {came}")
+
+
+@scenario(
+    'signalfd(2), read(2): "The buffer must be at least sizeof(struct signalfd_siginfo) bytes." '
+    "read(2): EINVAL for what is unsuitable for reading, EBADF for what is not open; epoll_ctl(2): "
+    "EINVAL for what is not an epoll instance.",
+    expect="""
+        signalfd([SIGRTMIN]) = s0
+        epoll_create() = e0
+        read_signals(s0, 0) raises EINVAL
+        read_signals(e0, 8) raises EINVAL
+        epoll_ctl(s0, ADD, l0) raises EINVAL
+        close(s0)
+        read_signals(s0, 8) raises EBADF
+    """,
+)
+def errors_of_reading_signals(kernel: Any, listener: int) -> Call[None]:
+    signals = yield from kernel.signalfd([SIGRTMIN])
+    epfd = yield from kernel.epoll_create()
+    yield from refused(kernel.read_signals(signals, 0))
+    yield from refused(kernel.read_signals(epfd, 8))
+    yield from refused(kernel.epoll_ctl(signals, EPOLL_CTL_ADD, listener))
+    yield from kernel.close(signals)
+    yield from refused(kernel.read_signals(signals, 8))
+
+
+def refused(call: Call[Any]) -> Call[None]:
+    """A call that raises OSError, as the transcript shows."""
+    try:
+        yield from call
+    except OSError:
+        return
+
+
+@scenario(
+    'close(2): "The blocking I/O system call holds a reference to the underlying open file '
+    "description, and this reference keeps the description open until the I/O system call "
+    'completes." So does a read of a signalfd.',
+    connect,
+    send(0),
+    expect="""
+        sigblock([SIGRTMIN])
+        accept(l0) = c0
+        signalfd([SIGRTMIN]) = s0
+        close(s0)
+        1: set_async(c0, SIGRTMIN)
+        1: read_signals(s0, 8) = [SIGRTMIN c0]
+    """,
+)
+def a_read_of_signals_outlives_its_descriptor(kernel: Any, listener: int) -> Call[None]:
+    yield from kernel.sigblock([SIGRTMIN])
+    fd = yield from kernel.accept(listener)
+    signals = yield from kernel.signalfd([SIGRTMIN])
+    yield from kernel.spawn(reads_its_own, fd, signals)
+    yield from kernel.rest()
+    yield from kernel.close(signals)
+    yield from kernel.step()
+
+
+def reads_its_own(kernel: Any, fd: int, signals: int) -> Call[None]:
+    yield from kernel.set_async(fd, SIGRTMIN)
+    yield from kernel.read_signals(signals, 8)
+
+
+@scenario(
+    "epoll(7), questions: a signalfd that is closed leaves the interest list.",
+    connect,
+    send(0),
+    expect="""
+        sigblock([SIGRTMIN])
+        accept(l0) = c0
+        set_async(c0, SIGRTMIN)
+        signalfd([SIGRTMIN]) = s0
+        epoll_create() = e0
+        epoll_ctl(e0, ADD, s0)
+        epoll_wait(e0, 8) = [s0]
+        close(s0)
+        epoll_wait(e0, 8) sleeps
+    """,
+)
+def a_closed_signalfd_leaves_the_interest_list(kernel: Any, listener: int) -> Call[None]:
+    yield from signalling(kernel, listener, SIGRTMIN)
+    signals = yield from kernel.signalfd([SIGRTMIN])
+    epfd = yield from kernel.epoll_create()
+    yield from kernel.epoll_ctl(epfd, EPOLL_CTL_ADD, signals)
+    yield from kernel.epoll_wait(epfd, 8)
+    yield from kernel.close(signals)
+    yield from kernel.epoll_wait(epfd, 8)
+
+
+@scenario(
+    'open(2), O_ASYNC: "This feature is available only for terminals, pseudoterminals, sockets, '
+    'and (since Linux 2.6) pipes and FIFOs." A signalfd sends no signals.',
+    connect,
+    send(0),
+    expect="""
+        sigblock([SIGRTMIN])
+        accept(l0) = c0
+        set_async(c0, SIGRTMIN)
+        signalfd([SIGRTMIN]) = s0
+        set_async(s0, SIGRTMIN)
+        read_signals(s0, 1) = [SIGRTMIN c0]
+        read_signals(s0, 1) sleeps
+    """,
+)
+def a_signalfd_sends_no_signals(kernel: Any, listener: int) -> Call[None]:
+    yield from signalling(kernel, listener, SIGRTMIN)
+    signals = yield from kernel.signalfd([SIGRTMIN])
+    yield from kernel.set_async(signals, SIGRTMIN)
+    yield from kernel.read_signals(signals, 1)
+    yield from kernel.read_signals(signals, 1)
