@@ -101,6 +101,8 @@ class Ring:
 
     def __init__(self, entries: int, cq_entries: int) -> None:
         self.entries = entries
+        self.space_left = entries
+        """Submissions that can be prepared."""
         self.cq_entries = cq_entries
         self.prepared: list[Submission] = []
         self.published: deque[Submission] = deque()
@@ -119,23 +121,15 @@ class Ring:
         """How many completions the waiting thread sleeps for, if another thread posts them."""
         self.sq_thread: SqThread | None = None
 
-    def space_left(self) -> int:
-        """Submissions that can be prepared."""
-        return self.entries - len(self.prepared) - len(self.published)
-
-    def ready(self) -> Iterator[Submission]:
-        """Take out the submissions whose socket has become readable until none is left."""
-        while self.due:
-            yield self.due.popleft()
-
     def has_room(self) -> bool:
         """Whether the next completion fits the queue; those in overflow come before it."""
         return not self.overflown and len(self.completed) < self.cq_entries
 
     def prepare(self, submission: Submission) -> None:
         """Put an entry into the submission queue."""
-        if not self.space_left():
+        if not self.space_left:
             raise sq_full(self.entries)
+        self.space_left -= 1
         self.prepared.append(submission)
 
     def tell(self) -> bool:
@@ -151,7 +145,11 @@ class Ring:
 
     def post(self, posted: Posted) -> None:
         """Complete: in the queue if it has room."""
-        (self.completed if self.has_room() else self.overflown).append(posted)
+        # As `has_room` tells, in less time.
+        if self.overflown or len(self.completed) >= self.cq_entries:
+            self.overflown.append(posted)
+        else:
+            self.completed.append(posted)
         if self.sq_thread is not None and len(self.completed) >= self.wanted > 0:
             self.wake()
 
@@ -162,14 +160,12 @@ class Ring:
 
     def take(self, now_ns: int) -> list[Completion]:
         """Empty the completion queue into the program's hands."""
-        taken = []
-        for completion, source, copied_ns in self.completed:
+        posted, self.completed = self.completed, deque()
+        for _, source, copied_ns in posted:
             if source is not None:
                 source.copied_ns = copied_ns
                 source.noticed_ns = now_ns
-            taken.append(completion)
-        self.completed.clear()
-        return taken
+        return [completion for completion, _, _ in posted]
 
 
 class RingWork(Thread):
@@ -211,13 +207,14 @@ class RingWork(Thread):
         if submission.opcode == "send":
             # All of it, in several steps if need be (MSG_WAITALL, io_uring_prep_send(3)).
             taken = put(system, file, submission.nbytes - submission.sent)
-            submission.sent += max(0, taken)
-            copied_ns = prices.copy_ns(max(0, taken))
+            if taken > 0:
+                submission.sent += taken
+                self.debt_ns += system.copy_ns(taken)
             if taken == EAGAIN or (0 < submission.sent < submission.nbytes and not file.shut):
                 submission.arm_for_room()
-                self.debt_ns += round(prices.uring_sqe_ns + copied_ns)
+                self.debt_ns += prices.uring_sqe_ns
                 return None
-            self.debt_ns += round(prices.uring_send_ns + copied_ns)
+            self.debt_ns += prices.uring_send_ns
             return submission.sent or taken
         if not file.readable:
             submission.arm()
@@ -227,7 +224,9 @@ class RingWork(Thread):
             self.debt_ns += prices.uring_recv_ns
             return accept_one(system, file).fd
         result = take(system, file, submission.nbytes)
-        self.debt_ns += round(prices.uring_recv_ns + prices.copy_ns(max(0, result)))
+        self.debt_ns += prices.uring_recv_ns
+        if result > 0:
+            self.debt_ns += system.copy_ns(result)
         return result
 
     def _go_on(self, submission: Submission) -> Call[None]:
@@ -257,8 +256,7 @@ class RingWork(Thread):
             else:
                 assert ring.buffers is not None
                 result = take(system, file, ring.buffer_bytes)
-                copied_ns = prices.copy_ns(max(0, result))
-                self.debt_ns += round(prices.uring_multishot_ns + copied_ns)
+                self.debt_ns += prices.uring_multishot_ns + system.copy_ns(max(0, result))
                 more = result > 0 and ring.has_room()
                 buffer = ring.buffers.popleft() if result > 0 else None
             if ring.sq_thread is not None and self.debt_ns:
@@ -278,8 +276,10 @@ class RingWork(Thread):
         """
         ring, file = submission.ring, submission.file
         completion = Completion(submission.user_data, result, buffer, more)
-        copied = submission.opcode == "recv" and result >= 0
-        ring.post((completion, file, self.now_ns) if copied else (completion, None, 0))
+        if submission.opcode == "recv" and result >= 0:
+            ring.post((completion, file, self.now_ns))
+        else:
+            ring.post((completion, None, 0))
         if more:
             COMPLETE_WITH_MORE.happens_to(submission)
             return
@@ -345,6 +345,7 @@ class SqThread(RingWork):
                 yield ring.due.popleft()
                 continue
             submission = ring.published.popleft()
+            ring.space_left += 1
             if ring.waiting is not None and not ring.wanted:
                 ring.wake()
             yield submission
@@ -405,7 +406,7 @@ class RingCalls(RingWork, Kernel):
         return ring
 
     def sq_space_left(self, ring: Ring) -> int:
-        return ring.space_left()
+        return ring.space_left
 
     def prep_accept(self, ring: Ring, listener: int, user_data: Any) -> None:
         ring.prepare(Submission(ring, "accept", listener, 0, user_data))
@@ -442,17 +443,16 @@ class RingCalls(RingWork, Kernel):
     def io_uring_submit(self, ring: Ring) -> Call[None]:
         yield from self.pay()
         if ring.sq_thread is None:
-            self._charge_enter()
             yield from self._submit(ring)
             return
         woke = self._publish(ring)
-        if woke or not ring.space_left():
+        if woke or not ring.space_left:
             self._charge_enter()
         else:
             self.charge(self.system.prices.uring_peek_ns)
-        while not ring.space_left():
+        while not ring.space_left:
             yield from self.pay()
-            if not ring.space_left():
+            if not ring.space_left:
                 yield from self._wait(ring, 0)
 
     def io_uring_enter(self, ring: Ring, min_complete: int) -> Call[list[Completion]]:
@@ -461,12 +461,13 @@ class RingCalls(RingWork, Kernel):
             min_complete = ring.cq_entries
         if ring.sq_thread is not None:
             return (yield from self._enter_polled(ring, min_complete))
-        self._charge_enter()
         yield from self._submit(ring)
         while True:
-            if ring.due:
-                yield from self._carry_out(ring.ready())
-            ring.flush()
+            while ring.due:
+                due, ring.due = ring.due, deque()
+                yield from self._carry_out(due)
+            if ring.overflown:
+                ring.flush()
             if len(ring.completed) >= min_complete:
                 break
             if self.debt_ns or self.disturbed:
@@ -476,8 +477,10 @@ class RingCalls(RingWork, Kernel):
         return ring.take(self.now_ns)
 
     def _submit(self, ring: Ring) -> Call[None]:
-        """Carry out or arm what was prepared."""
+        """Enter the ring and carry out or arm what was prepared."""
+        self._charge_enter()
         prepared, ring.prepared = ring.prepared, []
+        ring.space_left = ring.entries
         return self._carry_out(prepared)
 
     def _enter_polled(self, ring: Ring, min_complete: int) -> Call[list[Completion]]:
