@@ -81,6 +81,11 @@ class Account:
         if given_ns <= 0:
             return 0
         self._to_give_ns -= given_ns
+        if not self._to_give_ns:  # As a rule, all of it is given.
+            for use, ns in self._taken_ns:
+                self._spent_ns[use] += ns
+            self._taken_ns.clear()
+            return given_ns
         taken_ns, self._taken_ns = self._taken_ns, []
         left_ns = given_ns
         for use, ns in taken_ns:

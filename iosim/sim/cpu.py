@@ -566,7 +566,10 @@ class Cpu:
             task.hold_up(ns)
         elif task is not None:
             switching_since_ns = task.runs_at_ns - task.switch_in_ns
-            core.overlap_ns += max(0, core.busy_until_ns - max(begin_ns, switching_since_ns))
+            if begin_ns < switching_since_ns:
+                begin_ns = switching_since_ns
+            if core.busy_until_ns > begin_ns:
+                core.overlap_ns += core.busy_until_ns - begin_ns
         return core.busy_until_ns
 
     def spent_ns(self) -> list[dict[Use, int]]:

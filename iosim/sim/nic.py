@@ -144,15 +144,19 @@ class Card:
         stream = packet.stream
         if stream.lost and stream.lost[0] is packet:
             self._recover(stream)
-        stream.early[packet.place] = packet
-        nbytes = 0
-        while (ordered := stream.early.pop(stream.expected, None)) is not None:
+        if packet.place != stream.expected:
+            stream.early[packet.place] = packet
+            return
+        nbytes, ordered = 0, packet
+        while True:
             stream.expected += 1
             nbytes += ordered.nbytes
             if ordered.last:
                 self._system.records.ready_ns[ordered.number] = self._env.now_ns
-        if nbytes:
-            deliver(self._system, stream.connection, nbytes)
+            if stream.expected not in stream.early:
+                break
+            ordered = stream.early.pop(stream.expected)
+        deliver(self._system, stream.connection, nbytes)
 
     def _recover(self, stream: Stream) -> None:
         """The first of the lost packets has come: the next is sent when that is acknowledged."""
