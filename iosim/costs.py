@@ -24,6 +24,7 @@ from pydantic import (
 from iosim.caches import NO_MISSES, SCAN_BYTES, Caches
 from iosim.errors import IosimError, did_you_mean
 from iosim.files import replacing
+from iosim.machine import Interference
 from iosim.workload import explain
 
 SCHEMA = 1
@@ -110,7 +111,14 @@ class Prices:
     thread_create_ns: int = _price("pthread_create")
     queue_put_ns: int = _price("hand an item to another thread")
     queue_get_ns: int = _price("take an item that is there")
+    queue_wait_ns: int = _price(
+        "take an item that is not there yet: extra for the calls to sleep and to be woken",
+        call=False,
+    )
     context_switch_ns: int = _price("from one thread to another on a core", call=False)
+    gil_handoff_ns: int = _price(
+        "CPython's global interpreter lock passed on to a thread that waits for it", call=False
+    )
     irq_ns: int = _price("hardware interrupt of a network card", call=False)
     softirq_ns_per_packet: int = _price(
         "receive work for one packet from a network card", call=False
@@ -199,6 +207,7 @@ _NEEDED_BY = {
     "timer_slack": "nonblocking-sleep",
     "thread": "blocking, blocking-pool and aio",
     "queue": "programs with queues",
+    "gil": "profiles of the runtime python",
     "syscall": "programs that call getppid",
     "irq": "machines with a network card",
     "softirq": "machines with a network card",
@@ -321,6 +330,10 @@ class CostProfile(BaseModel):
     wakeup: Annotated[list[WakeUp], Field(min_length=1)]
     """By rising idle time."""
     wakeup_source: Source
+    interference: Interference | None = None
+    """Time that others took from the core where it was measured; for `Machine`."""
+    warnings: list[str] = []
+    """What speaks against the measurements."""
 
     @property
     def gil(self) -> bool:

@@ -202,6 +202,11 @@ class Kernel(ABC):
         program, those included that the C library or a ring has started for it."""
 
     @abstractmethod
+    def involuntary_switches(self) -> int:
+        """ru_nivcsw of getrusage(2) with RUSAGE_THREAD: how often others took the core from this
+        thread."""
+
+    @abstractmethod
     def nothing(self) -> Call[None]:
         """A call that does not enter the kernel: what the program's language adds to each call."""
 

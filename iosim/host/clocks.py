@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 
 from iosim.host.thread import Thread
@@ -20,6 +21,9 @@ class ClockCalls(Thread):
 
     def process_time_ns(self) -> int:
         return time.process_time_ns()
+
+    def involuntary_switches(self) -> int:
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
     def nothing(self) -> Call[None]:
         return

@@ -37,9 +37,6 @@ class Helper(Thread):
                 pool.results[fd] = taken
                 self.report(fd, notify)
                 yield from self.pay()
-                # The program has slept longer and so runs first, sched(7); it often hands over the
-                # next read on this descriptor before the helper looks for more.
-                yield from self.give_way()
                 following = pool.busy.pop(fd)
                 if following is not None and pool.reads:
                     # Reads that have waited longer come first.

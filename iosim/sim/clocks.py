@@ -21,6 +21,9 @@ class ClockCalls(Thread):
     def process_time_ns(self) -> int:
         return sum(map(_processor_ns, self.system.tasks))
 
+    def involuntary_switches(self) -> int:
+        return self.preemptions
+
     def nothing(self) -> Call[None]:
         self.charge(self.system.prices.user_ns)
         return

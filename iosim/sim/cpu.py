@@ -14,7 +14,7 @@ the core, notices when the time it had to pay is over, and then makes up for wha
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Any, Protocol
 
 import simpy
@@ -76,6 +76,7 @@ class Task:
         "name",
         "paid_at_ns",
         "pinned",
+        "preemptions",
         "runs_at_ns",
         "scan",
         "slice_left_ns",
@@ -138,6 +139,8 @@ class Task:
         """Since when the thread sleeps in phase 1, if it does."""
         self.waited_ns = 0
         """How long it has slept in phase 1 since the load began."""
+        self.preemptions = 0
+        """How often others took the core from the thread."""
         self._preempted_ns = 0
         self._since_ns = cpu.env.now_ns
         self._spent_ns = dict.fromkeys(TaskState, 0)
@@ -167,21 +170,27 @@ class Task:
         spent[self.state] += self.env.now_ns - self._since_ns
         return spent
 
-    def pay(self) -> Work:
-        """Hold the core for what the thread owes."""
+    def pay(self) -> Iterable[simpy.Event]:
+        """Hold the core for what the thread owes: something to `yield from`.
+
+        Nothing if the clock can jump there, as it mostly can: a generator would take longer.
+        """
         debt_ns, user_ns = self.debt_ns, self.user_ns
         self.sure_user_ns = user_ns
         self.user_ns = user_ns + self.debt_user_ns
         self.debt_ns = self.debt_user_ns = self.cold_ns = 0
         left_ns = self.slice_left_ns - debt_ns
         if left_ns <= 0:
-            yield from self._work(debt_ns)
-            return
+            return self._work(debt_ns)
         self.slice_left_ns = left_ns
-        env = self.env
-        if debt_ns and not env.jump(debt_ns):
-            self.paid_at_ns = env.now_ns + debt_ns
-            yield Pause(env, debt_ns)
+        if debt_ns and not self.env.jump(debt_ns):
+            return self._hold(debt_ns)
+        return self._make_up() if self.disturbed else ()
+
+    def _hold(self, ns: int) -> Work:
+        """Hold the core for a part of a slice."""
+        self.paid_at_ns = self.env.now_ns + ns
+        yield Pause(self.env, ns)
         if self.disturbed:
             yield from self._make_up()
 
@@ -288,6 +297,7 @@ class Task:
         if self.core.queue and self.state is RUNNING:
             self.alarm = Alarm(self.env)
             self.enter(PREEMPT, self.env.now_ns)
+            self.preemptions += 1
             self.core.stop(self, self.env.now_ns)
             self.core.enqueue(self)
             self.cpu.leave(self.core)
@@ -299,6 +309,7 @@ class Task:
         slice_left_ns = self.slice_left_ns
         self.alarm = Alarm(self.env)
         self.enter(PREEMPT, self.env.now_ns)
+        self.preemptions += 1
         self.core.stop(self, self.env.now_ns)
         self.cpu.leave(self.core)
         self.core.enqueue(self)
@@ -331,6 +342,7 @@ class Task:
         self.alarm = Alarm(self.env)
         self.alarm.callbacks.append(self._regain_core)
         self.enter(PREEMPT, now_ns)
+        self.preemptions += 1
 
     def _regain_core(self, _: simpy.Event) -> None:
         """The core is back: what was left to pay ends that much later."""

@@ -15,6 +15,10 @@ comes back from a call gets the lock with a chance of about 1/n each time that i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import simpy
+
 from iosim.sim.cpu import Work
 from iosim.sim.kernel import SimKernel
 from iosim.sim.thread import Thread
@@ -25,7 +29,7 @@ class GilThread(Thread):
 
     __slots__ = ()
 
-    def pay(self) -> Work:
+    def pay(self) -> Iterable[simpy.Event]:
         if self.helper or len(self.system.tasks) == 1:
             return Thread.pay(self)
         return self._pay_under_lock()
@@ -36,13 +40,17 @@ class GilThread(Thread):
         yield from Thread.pay(self)
         env, gil = self.env, self.system.gil
         while True:
+            waited = False
             while gil.taken:
                 if self.debt_ns:
                     yield from Thread.pay(self)
                     continue
                 gil.wait(self, env.now_ns)
                 yield from self.sleep()
+                waited = True
             gil.take(self, env.now_ns)
+            if waited:
+                self.debt_ns += self.system.prices.gil_handoff_ns
             if self.debt_ns:
                 # It has slept for the lock, and its caches have forgotten what it does next.
                 yield from Thread.pay(self)

@@ -462,6 +462,9 @@ class SocketCalls(Thread):
         while self.debt_ns and self.system.signals.interrupting:
             # What a handler sets meanwhile shall be seen when the computing is over.
             yield from self.pay()
+        if self.debt_ns > self.cpu.time_slice_ns:
+            # A program that only computes lets time pass too.
+            yield from self.pay()
 
     def send(self, fd: int, nbytes: int) -> Call[int]:
         if self.debt_ns:

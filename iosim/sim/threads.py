@@ -54,6 +54,7 @@ class ThreadCalls(Thread):
             self.system.syscalls["futex"] += 1
             queue.waiting.append(self)
             yield from self.sleep()
+            self.debt_ns += self.system.prices.queue_wait_ns
         self.charge(self.system.prices.queue_get_ns)
         return queue.items.popleft()
 

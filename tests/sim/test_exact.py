@@ -114,7 +114,7 @@ ONE_EXPECTED = {
     "sigio": (0, 10_000, 10_000, 11_050, 11_050, 15_500, 15_500, 17_520, 19_550),
     # 800 sigwaitinfo, which names the socket.
     "rtsig": (0, 10_000, 10_000, 11_050, 11_050, 14_850, 15_600, 17_620, 19_650),
-    # Helper: 3000 + 400 wake-up, 900 + 50 read, copied at 15,400. It signals and gives way: 1500
+    # Helper: 3000 + 400 wake-up, 900 + 50 read, copied at 15,400. It signals and sleeps: 1500
     # switch, 800 sigwaitinfo, noticed; 60 aio_return before the framing.
     "aio": (0, 10_000, 10_000, 11_050, 11_050, 17_700, 15_400, 19_780, 21_810),
     # 3000 + 400 wake-up, 250 + 50 in the ring: copied and noticed in one. The send is submitted
