@@ -15,6 +15,7 @@ from iosim.costs import CostProfile
 from iosim.errors import IosimError
 from iosim.files import replacing
 from iosim.host import run_real, why_not
+from iosim.machine import Machine
 from iosim.models import MODELS, Model, get
 from iosim.results import Run
 from iosim.sim import simulate
@@ -156,7 +157,8 @@ def compare(
     """Run every model on both kernels, `repeats` times with seeds from `seed` on, interleaved.
 
     Each repeat runs all models once, so that a disturbance of the host hits different models
-    rather than all runs of one. A model that the host cannot run is skipped with its reason.
+    rather than all runs of one. The simulated machine has the interference of the profile. A model
+    that the host cannot run is skipped with its reason.
     """
     if repeats < 1:
         raise IosimError(f"repeats = {repeats}: there must be at least one")
@@ -165,13 +167,14 @@ def compare(
     runnable = [model for model in chosen if model.name not in skipped]
     simulated: dict[str, list[Run]] = {model.name: [] for model in runnable}
     real: dict[str, list[Run]] = {model.name: [] for model in runnable}
+    machine = Machine(interference=profile.interference)
     steps = repeats * len(runnable)
     for repeat in range(repeats):
         for number, model in enumerate(runnable):
             progress((repeat * len(runnable) + number) / steps, model.name)
             real[model.name].append(run_real(model, workload, seed=seed + repeat))
             simulated[model.name].append(
-                simulate(model, workload, profile=profile, seed=seed + repeat)
+                simulate(model, workload, profile=profile, machine=machine, seed=seed + repeat)
             )
     progress(1, "done")
     cells = [

@@ -19,7 +19,7 @@ PASSES = 2
 def _calibrated() -> tuple[CostProfile, Steps]:
     true = CostProfile.shipped("python").model_copy(update={"host": HOST})
     place = Simulated(true, noise=0.02)
-    return calibrate(place, "simulated", HOST, plan=Plan(passes=PASSES, rounds=2, wake_s=0.05))
+    return calibrate(place, "simulated", HOST, plan=Plan(passes=PASSES, rounds=2, patience_s=0))
 
 
 def calibrated(path: Path) -> CostProfile:

@@ -3,6 +3,7 @@
 from iosim.calibrate.cache import calibrate_host, host_profile, profile_for
 from iosim.calibrate.calibration import FULL, QUICK, Plan, calibrate
 from iosim.calibrate.estimate import predicted
+from iosim.calibrate.quiet import quiet
 from iosim.calibrate.real import ThisHost
 from iosim.calibrate.simulated import Simulated
 
@@ -17,4 +18,5 @@ __all__ = [
     "host_profile",
     "predicted",
     "profile_for",
+    "quiet",
 ]

@@ -6,6 +6,10 @@ equal calls. Beside each measurement it says what a call should cost: so many ti
 profile, so many times that one. Nothing need be subtracted by hand, then: the costs that fit all
 measurements best are the estimate (`iosim.calibrate.estimate`).
 
+A core that runs slowly for a while, through no fault of the program, would spoil all that. So a
+pulse, a short piece of work, is timed before and after each block, and tells whether the block
+counts (`iosim.calibrate.quiet`).
+
 Nothing here resembles a server under load. Whole runs stay unseen until they validate.
 """
 
@@ -13,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from iosim.caches import SCAN_BYTES, Caches
 from iosim.kernel import Call, Kernel
@@ -22,6 +26,8 @@ SMALL_BYTES = 64
 """The message where its size does not matter."""
 BATCH = 64
 """Connections, and calls in a block."""
+OTHERS = "other programs"
+"""What a row tells of that is no measurement: their share of the host's cores meanwhile."""
 
 
 @dataclass
@@ -34,6 +40,19 @@ class Row:
     """How often each cost of the profile is in it, by name."""
     values: list[float] = field(default_factory=list)
     """ns, or bytes where the costs are."""
+    pulses_ns: list[float] = field(default_factory=list)
+    """For each value the longer of the pulses before and after; 0 where no speed matters."""
+
+
+class Exchange(NamedTuple):
+    """A message to the server and its answer, as the peer saw them; its clock is the server's."""
+
+    sent_ns: int
+    """Begin of the send."""
+    took_ns: float
+    """How long that took."""
+    replied_ns: int
+    """When the answer was there."""
 
 
 class Peer(Protocol):
@@ -42,8 +61,15 @@ class Peer(Protocol):
     def connect(self, count: int) -> Call[None]:
         """Open connections."""
 
-    def send(self, first: int, count: int, nbytes: int) -> Call[float]:
-        """Send on `count` connections from `first` on; returns the time that each send took, ns."""
+    def send(self, first: int, count: int, nbytes: int) -> Call[tuple[float, float]]:
+        """Send on `count` connections from `first` on; returns the time that each send took, ns,
+        and the pulse of its core."""
+
+    def exchange(self, pauses_ns: Sequence[int], nbytes: int) -> Call[None]:
+        """Begin to send on the first connection, so long after each answer of as many bytes."""
+
+    def exchanged(self) -> Call[list[Exchange]]:
+        """What has come of it, when all is answered."""
 
     def drain(self, count: int, nbytes: int) -> Call[None]:
         """Take what the server has sent on the first connections."""
@@ -81,6 +107,19 @@ class Place(Protocol):
     def evict(self) -> bool:
         """Put everything out of the second-level cache; False if there is none to be seen."""
 
+    def calm_pulse_ns(self) -> float:
+        """Wait for a while, at most, until the core runs at full speed; returns the pulse."""
+
+    def pulse_ns(self) -> float:
+        """How long a short piece of work takes now."""
+
+    def handoffs_ns(self, count: int) -> Sequence[tuple[float, float]]:
+        """How long it takes from one thread to another on the core when the interpreter's lock
+        changes hands, and the pulse then; nothing without such a lock."""
+
+    def gaps_ns(self) -> tuple[int, Sequence[int]]:
+        """Read the clock in a loop: for how long, and the gaps in which others had the core."""
+
 
 class Bench:
     """One run of a benchmark: its connections and what it has measured."""
@@ -88,7 +127,8 @@ class Bench:
     def __init__(self, name: str, place: Place, rounds: int) -> None:
         self._name = name
         self._rows: dict[str, Row] = {}
-        self._overhead_ns = 0.0
+        self.overhead_ns = 0.0
+        """What reading a clock of processor time twice takes."""
         self.place = place
         """What else is there."""
         self.kernel = place.kernel
@@ -104,30 +144,42 @@ class Bench:
         """What has been measured."""
         return list(self._rows.values())
 
-    def note(self, about: str, value: float, **expected: float) -> None:
-        """Take down one measurement."""
+    def note(self, about: str, value: float, pulse_ns: float = 0, **expected: float) -> None:
+        """Take down one measurement, and the pulse meanwhile."""
         row = self._rows.get(about)
         if row is None:
             row = self._rows[about] = Row(self._name, about, expected)
         row.values.append(value)
+        row.pulses_ns.append(pulse_ns)
 
     def time(self, about: str, block: Call[Any], calls: int, **expected: float) -> Call[None]:
         """Time a block of calls, by the processor time of this thread; `expected` is for one."""
-        spent_ns = yield from self.spent_ns(block)
-        self.note(about, spent_ns / calls, **expected)
+        spent_ns, pulse_ns = yield from self.spent(block)
+        self.note(about, spent_ns / calls, pulse_ns, **expected)
 
-    def spent_ns(self, block: Call[Any]) -> Call[float]:
-        """The processor time of a block, without that of reading the clock."""
-        began_ns = self.kernel.thread_time_ns()
+    def spent(
+        self, block: Call[Any], clock_ns: Callable[[], int] | None = None
+    ) -> Call[tuple[float, float]]:
+        """The processor time of a block, by the clock of this thread or another, without that of
+        reading the clock; and the longer of the pulses before and after."""
+        clock_ns = clock_ns or self.kernel.thread_time_ns
+        before_ns = self.place.calm_pulse_ns()
+        began_ns = clock_ns()
         yield from block
-        return self.kernel.thread_time_ns() - began_ns - self._overhead_ns
+        spent_ns = clock_ns() - began_ns - self.overhead_ns
+        return spent_ns, max(before_ns, self.place.pulse_ns())
 
     def find_overhead(self) -> Call[None]:
         """What timing itself costs."""
         seen = []
         for _ in range(200):
-            seen.append((yield from self.spent_ns(times(0, self.kernel.nothing))))
-        self._overhead_ns = sorted(seen)[len(seen) // 2]
+            spent_ns, _ = yield from self.spent(times(0, self.kernel.nothing))
+            seen.append(spent_ns)
+        self.overhead_ns = sorted(seen)[len(seen) // 2]
+
+    def calm(self) -> None:
+        """Wait until the core runs at full speed, for a while at most."""
+        self.place.calm_pulse_ns()
 
     def connect(self, count: int = BATCH, nonblocking: bool = True) -> Call[None]:
         """Open connections."""

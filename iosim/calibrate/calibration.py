@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol
 
 from iosim.caches import Caches
 from iosim.calibrate import benchmarks, estimate
-from iosim.calibrate.bench import BENCHMARKS, CHECKS, NEEDS, Row
-from iosim.calibrate.benchmarks.threads import PAUSE_NS
-from iosim.costs import Cost, CostProfile, WakeUp
+from iosim.calibrate.bench import BENCHMARKS, CHECKS, NEEDS, OTHERS, Row
+from iosim.calibrate.quiet import quiet
+from iosim.costs import CostProfile
 from iosim.errors import HostRefused
 from iosim.files import replacing
-from iosim.models import Model
-from iosim.results import Run
-from iosim.workload import Workload
 
 __all__ = ["FULL", "QUICK", "Plan", "Progress", "calibrate"]
 assert benchmarks  # imported for the benchmarks that it registers
@@ -37,11 +36,9 @@ class Place(Protocol):
     def why_not(self, facility: str | None) -> str | None:
         """Why it cannot run benchmarks, or those of a facility; None when it can."""
 
-    def measure(self, name: str, rounds: int) -> list[Row]:
-        """Run one benchmark."""
-
-    def run(self, model: str | Model, workload: Workload, seed: int) -> Run:
-        """Run a server."""
+    def measure(self, name: str, rounds: int, patience_s: float) -> list[Row]:
+        """Run one benchmark, which may wait so long, all in all, for its core to be at full
+        speed."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +50,15 @@ class Plan:
     cost."""
     rounds: int
     """Repetitions of each measurement in a pass."""
-    wake_s: float
-    """How long the wake-ups after each pause are measured for in a pass."""
+    patience_s: float
+    """How long each benchmark may wait for its core to be at full speed, in a pass."""
 
 
-QUICK = Plan(passes=1, rounds=15, wake_s=1.0)
-FULL = Plan(passes=4, rounds=40, wake_s=1.5)
+QUICK = Plan(passes=2, rounds=8, patience_s=0.2)
+FULL = Plan(passes=8, rounds=25, patience_s=2.0)
+
+MOST_OF_OTHERS = 0.05
+"""The share of the host's cores that other programs may have during a calibration."""
 
 
 class Steps:
@@ -115,72 +115,52 @@ def calibrate(
     chosen = [
         name for name in BENCHMARKS if name not in CHECKS and place.why_not(NEEDS.get(name)) is None
     ]
-    total = plan.passes * (len(chosen) + len(estimate.IDLE_NS)) + 1
-    passed = iter(range(total))
-
-    def step(name: str, about: str, measure: Callable[[], Any]) -> Any:
-        progress(next(passed) / total, about)
-        return steps.take(name, measure)
-
+    total = plan.passes * len(chosen)
     passes: list[list[Row]] = []
     for number in range(plan.passes):
         measured: list[Row] = []
-        for benchmark in chosen:
-            measure = partial(_rows, place, benchmark, plan.rounds)
-            rows = step(f"{number}/{benchmark}", benchmark, measure)
-            measured += [Row(**row) for row in rows]
+        for done, benchmark in enumerate(chosen):
+            progress((number * len(chosen) + done) / total, benchmark)
+            measure = partial(_rows, place, benchmark, plan)
+            measured += [Row(**row) for row in steps.take(f"{number}/{benchmark}", measure)]
         passes.append(measured)
-    costs = estimate.costs_of(passes)
-    requests = int(2_000 * plan.wake_s)
-    found = step(
-        "delivery",
-        "delivery",
-        lambda: {
-            name: cost.model_dump()
-            for name, cost in estimate.delivery(place, costs, requests).items()
-        },
-    )
-    costs |= {name: Cost(**cost) for name, cost in found.items()}
-    rows, waking_send_ns = _wakeups(place, costs, plan, step)
-    if waking_send_ns is not None:
-        extra_ns = max(0.0, waking_send_ns - costs["client_send_ns"].value)
-        costs["client_wake_ns"] = Cost(value=extra_ns, source="measured")
-    costs |= estimate.sleep(passes, rows, costs, PAUSE_NS)
     progress(1, "done")
+    rows, disturbed = quiet(passes)
+    noted = estimate.Noted(rows)
+    costs = estimate.costs_of(rows)
+    wakeups = estimate.wakeups(noted, costs, place.caches)
+    costs["client_wake_ns"] = estimate.client_wake(noted, costs, place.caches)
+    costs |= estimate.sleep(noted, wakeups, costs)
     profile = CostProfile(
         name=name,
         runtime=runtime,
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         host=host,
         costs=estimate.fill(costs),
-        wakeup=rows,
+        wakeup=wakeups,
         wakeup_source="measured",
+        interference=estimate.interference(noted),
+        warnings=_warnings(passes, disturbed),
     )
     return profile, steps
 
 
-def _rows(place: Place, benchmark: str, rounds: int) -> list[dict[str, Any]]:
-    return [asdict(row) for row in place.measure(benchmark, rounds)]
+def _rows(place: Place, benchmark: str, plan: Plan) -> list[dict[str, Any]]:
+    return [asdict(row) for row in place.measure(benchmark, plan.rounds, plan.patience_s)]
 
 
-def _wakeups(
-    place: Place, costs: dict[str, Cost], plan: Plan, step: Callable[..., Any]
-) -> tuple[list[WakeUp], float | None]:
-    """Wake-ups after each pause, and what a send takes that wakes after 100 us.
-
-    A busy neighbour only ever adds: of all passes the quietest is nearest to the cost itself.
-    """
-    seen: dict[int, list[tuple[WakeUp, float | None]]] = {}
-    for number in range(plan.passes):
-        for idle_ns in estimate.IDLE_NS:
-
-            def measure(idle_ns: int = idle_ns) -> Any:
-                row, send_ns = estimate.wakeup(place, costs, idle_ns, plan.wake_s)
-                return row.model_dump(), send_ns
-
-            about = f"wake-up after {idle_ns / 1000:.0f} us"
-            row, send_ns = step(f"{number}/wakeup {idle_ns}", about, measure)
-            seen.setdefault(idle_ns, []).append((WakeUp(**row), send_ns))
-    quietest = {idle_ns: min(both, key=lambda one: one[0].cpu_ns) for idle_ns, both in seen.items()}
-    rows = {row.idle_ns: row for row, _ in quietest.values()}
-    return [rows[idle_ns] for idle_ns in sorted(rows)], quietest[100_000][1]
+def _warnings(passes: Sequence[Sequence[Row]], disturbed: Sequence[str]) -> list[str]:
+    """What speaks against a calibration."""
+    shares = [row.values for rows in passes for row in rows if row.about == OTHERS]
+    warnings = []
+    if shares and (share := fmean(chain.from_iterable(shares))) > MOST_OF_OTHERS:
+        warnings.append(
+            f"other programs had {share:.0%} of the processor time while it was measured; end them "
+            "and calibrate again"
+        )
+    if disturbed:
+        warnings.append(
+            f"the core never ran at full speed during {', '.join(disturbed)}: their costs may be "
+            "too high; calibrate again when the host is quiet"
+        )
+    return warnings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from iosim.calibrate.estimate import IDLE_NS
+from iosim.calibrate.benchmarks.wakeups import IDLE_NS
 from iosim.costs import ABOUT, Cost, CostProfile, wakeup_after
 
 NOTABLE = 1.1

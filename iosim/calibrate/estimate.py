@@ -1,19 +1,21 @@
-"""From measurements to costs: one fit over all benchmarks, and what only small runs can show."""
+"""From measurements to costs: one fit over all benchmarks, and what it leaves to be subtracted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from iosim.calibrate.bench import Row
+from iosim.caches import Caches
+from iosim.calibrate.bench import SMALL_BYTES, Row, copy
+from iosim.calibrate.benchmarks.threads import PAUSE_NS
+from iosim.calibrate.benchmarks.wakeups import IDLE_NS
 from iosim.calibrate.fit import Estimate, Prior, fit
 from iosim.calibrate.scan import MISS_PRIOR
 from iosim.costs import ABOUT, CALLS, Cost, CostProfile, WakeUp, wakeup_after
-from iosim.models import Model
-from iosim.results import Run
-from iosim.workload import Workload
+from iosim.machine import Interference
 
 PRIORS = {
     "fd_miss_ns": MISS_PRIOR,
@@ -22,23 +24,15 @@ PRIORS = {
 """A copy fetches ahead, and waits only for a sixth of the 20 ns in each line of 64 bytes. Assumed;
 they decide only where nothing measured reaches beyond L2."""
 
-IDLE_NS = (10_000, 30_000, 60_000, 100_000, 200_000, 400_000, 1_000_000, 4_000_000, 20_000_000)
-"""Pauses after which the wake-up of a sleeping server is measured."""
 QUANTILES = (np.arange(20) + 0.5) / 20
 
 
-class Runs(Protocol):
-    """Where small runs are made."""
+def costs_of(rows: Sequence[Row]) -> dict[str, Cost]:
+    """The costs that fit what the benchmarks have measured, in one pass or in several.
 
-    def run(self, model: str | Model, workload: Workload, seed: int) -> Run: ...
-
-
-def costs_of(passes: Sequence[Sequence[Row]]) -> dict[str, Cost]:
-    """The costs that fit the benchmarks' measurements, each pass a set of its own.
-
-    Every row of every pass counts by its median, so that what disturbed some calls does not matter.
+    Every row counts by its median, so that what disturbed some calls does not matter.
     """
-    rows = [row for measured in passes for row in measured if row.expected]
+    rows = [row for row in rows if row.expected]
     expected = [_with_language(row.expected) for row in rows]
     names = [name for name in ABOUT if any(name in costs for costs in expected)]
     design = [[costs.get(name, 0.0) for name in names] for costs in expected]
@@ -99,81 +93,88 @@ def measured_cost(values: Any, less: float = 0) -> Cost:
     )
 
 
-def delivery(place: Runs, costs: Mapping[str, Cost], requests: int) -> dict[str, Cost]:
-    """How long data takes to the other end, seen by a server that spins on one socket.
+class Noted:
+    """What was noted of benchmarks beside what the fit explains, all passes together."""
 
-    Data is found half a round of tries (recv, accept) after it has come, on average.
-    """
-    load = Workload(connections=1, arrivals="even", rate_per_s=2_000, requests=requests)
-    run = place.run("nonblocking", load, seed=7)
-    eagain_ns, recv_ns = (_call_ns(costs, name) for name in ("eagain_ns", "recv_ns"))
-    copy_ns = costs["copy_ns_per_byte"].value * load.request_bytes
-    records = run.records
-    return {
-        "delivery_ns": measured_cost(
-            records["copied_ns"] - records["sent_ns"], eagain_ns + recv_ns + 2 * copy_ns
-        ),
-        "reply_ns": measured_cost(records["replied_ns"] - records["done_ns"], copy_ns),
-    }
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._values: dict[tuple[str, str], list[float]] = {}
+        for row in rows:
+            self._values.setdefault((row.benchmark, row.about), []).extend(row.values)
 
+    def values(self, benchmark: str, about: str) -> npt.NDArray[np.float64]:
+        """What a benchmark has noted."""
+        return np.array(self._values.get((benchmark, about), ()), float)
 
-def _call_ns(costs: Mapping[str, Cost], name: str) -> float:
-    """A call with what the language adds."""
-    return costs[name].value + costs["user_ns"].value
+    def median(self, benchmark: str, about: str) -> float:
+        """The middle of it."""
+        return float(np.median(self.values(benchmark, about)))
 
 
-def wakeup(
-    place: Runs, costs: Mapping[str, Cost], idle_ns: int, seconds: float
-) -> tuple[WakeUp, float | None]:
-    """Waking a server that sleeps in epoll_wait on one connection; also what the waking send took.
+def wakeups(noted: Noted, costs: Mapping[str, Cost], caches: Caches) -> list[WakeUp]:
+    """Waking a program that sleeps in epoll_wait, by how long its core has idled.
 
     epoll_wait parts the wake-up from the first steps after it, whose caches have gone cold.
     """
-    requests = int(min(3_000, max(60, seconds * 1e9 / (idle_ns + 60_000))))
-    load = Workload(connections=1, arrivals="closed", think_ns=idle_ns, requests=requests)
-    run = place.run("epoll", load, seed=7)
-    records = run.records
-    wait_ns = _call_ns(costs, "epoll_wait_ns") + costs["epoll_event_ns"].value
-    copy_ns = costs["copy_ns_per_byte"].value * load.request_bytes
-    recv_ns, send_ns = (_call_ns(costs, name) + copy_ns for name in ("recv_ns", "send_ns"))
-    steps_ns = recv_ns + costs["request_ns"].value
-    before_ns = costs["delivery_ns"].value + copy_ns + wait_ns
-    latency = records["noticed_ns"] - records["sent_ns"] - before_ns
-    quiet = records["sent_ns"][1:] - records["done_ns"][:-1] - send_ns
-    cold_ns = float(np.median(records["done_ns"] - records["noticed_ns"])) - steps_ns
-    row = WakeUp(
-        idle_ns=max(0, int(np.median(quiet) + before_ns - wait_ns)),
-        latency_ns=[round(float(q)) for q in np.quantile(np.maximum(0, latency), QUANTILES)],
-        cpu_ns=round(max(0.0, run.cpu_ns / requests - wait_ns - steps_ns - send_ns)),
-        cold_ns=round(max(0.0, cold_ns)),
-    )
-    return row, run.provenance.get("load", {}).get("send_ns")
+    data = copy(SMALL_BYTES, caches)
+    wait_ns = predicted({"epoll_wait_ns": 1, "epoll_event_ns": 1}, costs)
+    way_ns = predicted({"delivery_ns": 1} | data, costs)
+    steps_ns = predicted({"recv_ns": 1, "request_ns": 1} | data, costs)
+    send_ns = predicted({"send_ns": 1} | data, costs)
+    rows = []
+    for idle_ns in IDLE_NS:
+        slept_ns, late_ns, work_ns, spent_ns = (
+            noted.values("wakeups", f"{what}, {idle_ns}")
+            for what in ("slept", "late", "work", "processor time")
+        )
+        latency_ns = np.quantile(np.maximum(0, late_ns - way_ns - wait_ns), QUANTILES)
+        rows.append(
+            WakeUp(
+                idle_ns=max(0, round(float(np.median(slept_ns)) + way_ns)),
+                latency_ns=latency_ns.round().tolist(),
+                cpu_ns=_rest(spent_ns, wait_ns + steps_ns + send_ns),
+                cold_ns=_rest(work_ns, steps_ns),
+            )
+        )
+    return rows
 
 
-def sleep(
-    passes: Sequence[Sequence[Row]],
-    rows: Sequence[WakeUp],
-    costs: Mapping[str, Cost],
-    pause_ns: int,
-) -> dict[str, Cost]:
+def _rest(values: npt.NDArray[np.float64], known_ns: float) -> int:
+    return round(max(0.0, float(np.median(values)) - known_ns))
+
+
+def client_wake(noted: Noted, costs: Mapping[str, Cost], caches: Caches) -> Cost:
+    """What a send takes longer that wakes a core after 100 us."""
+    send_ns = predicted({"client_send_ns": 1} | copy(SMALL_BYTES, caches), costs)
+    return measured_cost(noted.values("wakeups", "send, 100000"), send_ns)
+
+
+def sleep(noted: Noted, rows: Sequence[WakeUp], costs: Mapping[str, Cost]) -> dict[str, Cost]:
     """nanosleep, less what waking up after that long costs.
 
     What the call costs is charged when it ends, so it is no part of the timer's slack.
     """
-    seen: dict[str, list[float]] = {}
-    for row in (row for measured in passes for row in measured if row.benchmark == "nanosleep"):
-        seen.setdefault(row.about, []).extend(row.values)
-    late_ns, busy_ns = (float(np.median(seen[about])) for about in ("late", "processor time"))
+    late_ns, busy_ns = (noted.median("nanosleep", what) for what in ("late", "processor time"))
     slack_ns = 0.0
     for _ in range(5):  # the core idles that much longer
-        woken = wakeup_after(rows, pause_ns + slack_ns)
+        woken = wakeup_after(rows, PAUSE_NS + slack_ns)
         after_ns = woken.summary()["p50_ns"] + max(0.0, busy_ns - woken.cpu_ns) + woken.cold_ns
         slack_ns = max(0.0, late_ns - after_ns)
     user_ns = costs["user_ns"].value
+    busy = noted.values("nanosleep", "processor time")
     return {
-        "nanosleep_ns": measured_cost(seen["processor time"], woken.cpu_ns + user_ns),
-        "timer_slack_ns": measured_cost(seen["late"], after_ns),
+        "nanosleep_ns": measured_cost(busy, woken.cpu_ns + user_ns),
+        "timer_slack_ns": measured_cost(noted.values("nanosleep", "late"), after_ns),
     }
+
+
+def interference(noted: Noted) -> Interference | None:
+    """How often, and for how long, others had the core; None if they never had."""
+    gaps_ns = noted.values("interference", "gap")
+    if not gaps_ns.size:
+        return None
+    spun_s = noted.values("interference", "spun").sum() / 1e9
+    duration_ns = np.quantile(gaps_ns, QUANTILES).round().astype(int).tolist()
+    return Interference(per_s=_rounded(gaps_ns.size / spun_s), duration_ns=duration_ns)
 
 
 def fill(costs: Mapping[str, Cost]) -> dict[str, Cost]:

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import gc
+import math
+import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any
 
 from iosim.caches import Caches
-from iosim.calibrate.bench import BENCHMARKS, Bench, Row
+from iosim.calibrate.bench import BENCHMARKS, OTHERS, Bench, Exchange, Row
 from iosim.costs import caches_of
-from iosim.host import facts, run_real, why_not
+from iosim.host import facts, why_not
 from iosim.host.child import Pipe, attach, child
+from iosim.host.gil import handoffs_ns
+from iosim.host.jitter import spin
 from iosim.host.kernel import HostKernel
+from iosim.host.pulse import calm_pulse_ns, pulse_ns
+from iosim.host.resources import ticks
 from iosim.host.server import listen, raise_file_limit
 from iosim.host.thishost import cores
 from iosim.host.thread import Server
 from iosim.kernel import Call, drive
-from iosim.models import MODELS, Model
-from iosim.results import Run
-from iosim.workload import Workload
+from iosim.models import MODELS
 
 _PATIENCE_S = 60
+_CALM_NS = 300_000_000
+"""How long to wait for full speed before a measurement; slow spells were seen to last for 10 to
+500 ms."""
+_LOOK_NS = 50_000_000
+"""How long to look for full speed when no benchmark has run yet."""
+_GAPS_NS = 1_000_000_000
 _RECEIVE_BUFFER_BYTES = 4 << 20
 
 
@@ -34,28 +45,29 @@ class ThisHost:
 
     def __init__(self) -> None:
         self.caches = caches_of(facts())
+        self._pulse_ns = math.inf
+        """The shortest so far."""
 
     def why_not(self, facility: str | None) -> str | None:
         """Why this host cannot run benchmarks, or those of a facility; None when it can."""
         model = next((model for model in MODELS.values() if model.needs == facility), None)
         return why_not(model if facility else None)
 
-    def measure(self, name: str, rounds: int) -> list[Row]:
+    def measure(self, name: str, rounds: int, patience_s: float = 1.0) -> list[Row]:
         """Run one benchmark, and pass on what it wants of its peer."""
         first, last = cores()[0], cores()[-1]
+        before = _spent()
         with (
             child(f"benchmark {name}", __name__, last) as server,
             child("benchmark's peer", "iosim.calibrate.peer", first) as peer,
         ):
-            server.tell((name, rounds, self.caches))
+            server.tell((name, rounds, self.caches, self._pulse_ns, round(patience_s * 1e9)))
             while (message := server.hear(_PATIENCE_S))[0] != "rows":
                 server.tell(peer.ask(message, _PATIENCE_S))
             rows: list[Row] = message[1]
-            return rows
-
-    def run(self, model: str | Model, workload: Workload, seed: int) -> Run:
-        """Run a server."""
-        return run_real(model, workload, seed=seed)
+            self._pulse_ns = message[2]
+        rows.append(Row(name, OTHERS, {}, [_others(before, _spent())], [0]))
+        return rows
 
 
 class HostPeer:
@@ -70,8 +82,19 @@ class HostPeer:
         return
         yield
 
-    def send(self, first: int, count: int, nbytes: int) -> Call[float]:
-        return self._ask("send", first, count, nbytes)
+    def send(self, first: int, count: int, nbytes: int) -> Call[tuple[float, float]]:
+        took: tuple[float, float] = self._ask("send", first, count, nbytes)
+        return took
+        yield
+
+    def exchange(self, pauses_ns: Sequence[int], nbytes: int) -> Call[None]:
+        self._ask("exchange", pauses_ns, nbytes)
+        return
+        yield
+
+    def exchanged(self) -> Call[list[Exchange]]:
+        seen: list[Exchange] = self._ask("exchanged")
+        return seen
         yield
 
     def drain(self, count: int, nbytes: int) -> Call[None]:
@@ -84,10 +107,9 @@ class HostPeer:
         return
         yield
 
-    def _ask(self, *command: Any) -> float:
+    def _ask(self, *command: Any) -> Any:
         self._pipe.tell(command)
-        answer: float = self._pipe.hear()
-        return answer
+        return self._pipe.hear()
 
 
 class HostPlace:
@@ -95,7 +117,9 @@ class HostPlace:
 
     ends = 2  # the peer's end of each connection is on this host too
 
-    def __init__(self, pipe: Pipe, caches: Caches) -> None:
+    def __init__(
+        self, pipe: Pipe, caches: Caches, shortest_pulse_ns: float, patience_ns: int
+    ) -> None:
         listener = listen(0)
         try:
             # A message of 1 MiB shall fit; the usual limit, net.core.rmem_max, is below that.
@@ -113,6 +137,12 @@ class HostPlace:
         self.peer = HostPeer(pipe, listener.getsockname()[1])
         self.caches = caches
         self._filler = bytearray(2 * caches.l2_bytes)
+        self.shortest_pulse_ns = shortest_pulse_ns
+        self._patience_ns = patience_ns
+        if shortest_pulse_ns == math.inf:
+            until_ns = monotonic_ns() + _LOOK_NS
+            while monotonic_ns() < until_ns:
+                self.pulse_ns()
 
     def _run(self, program: Callable[..., Call[None]], *args: Any) -> None:
         drive(program(HostKernel(self._server, "thread"), *args))
@@ -125,6 +155,40 @@ class HostPlace:
     def evict(self) -> bool:
         self._filler.count(1)
         return True
+
+    def calm_pulse_ns(self) -> float:
+        began_ns = monotonic_ns()
+        pulse = calm_pulse_ns(self.shortest_pulse_ns, min(_CALM_NS, self._patience_ns))
+        self._patience_ns = max(0, self._patience_ns - (monotonic_ns() - began_ns))
+        return pulse
+
+    def pulse_ns(self) -> float:
+        pulse = pulse_ns()
+        self.shortest_pulse_ns = min(self.shortest_pulse_ns, pulse)
+        return pulse
+
+    def handoffs_ns(self, count: int) -> Sequence[tuple[float, float]]:
+        return handoffs_ns(count)
+
+    def gaps_ns(self) -> tuple[int, Sequence[int]]:
+        return spin(_GAPS_NS)
+
+
+def _spent() -> tuple[float, float, float]:
+    """Seconds so far: processor time of this program and its children that have ended; of all
+    programs; and time of all cores."""
+    mine = os.times()
+    cores = ticks().values()
+    busy, total = (sum(core.busy for core in cores), sum(core.total for core in cores))
+    tick_s = 1 / os.sysconf("SC_CLK_TCK")
+    own_s = mine.user + mine.system + mine.children_user + mine.children_system
+    return own_s, busy * tick_s, total * tick_s
+
+
+def _others(before: tuple[float, float, float], after: tuple[float, float, float]) -> float:
+    """The share of the cores that other programs had in between."""
+    own_s, busy_s, total_s = (b - a for a, b in zip(before, after, strict=True))
+    return max(0.0, busy_s - own_s) / max(1e-9, total_s)
 
 
 def _kilobytes(file: str, *fields: str) -> int:
@@ -139,10 +203,11 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     raise_file_limit()
     threading.stack_size(256 * 1024)
-    name, rounds, caches = pipe.hear()
-    bench = Bench(name, HostPlace(pipe, caches), rounds)
+    name, rounds, *about = pipe.hear()
+    place = HostPlace(pipe, *about)
+    bench = Bench(name, place, rounds)
     gc.disable()
     drive(bench.find_overhead())
     drive(BENCHMARKS[name](bench))
-    pipe.tell(("rows", bench.rows))
+    pipe.tell(("rows", bench.rows, place.shortest_pulse_ns))
     pipe.hear()

@@ -7,10 +7,10 @@ import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from iosim.calibrate.bench import Row
-from iosim.costs import WakeUp
+from iosim.calibrate.quiet import quiet
 from iosim.errors import IosimError
 
 
@@ -19,16 +19,15 @@ class Samples:
     """What a calibration has measured, over all of its passes."""
 
     rows: list[Row]
-    """Of the benchmarks; equal ones of all passes together."""
-    wakeups: list[WakeUp]
-    """Of every pass."""
+    """Of the benchmarks, what counts of it; equal ones of all passes together."""
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a file that `iosim calibrate` has written; raises IosimError if it is damaged."""
         try:
             done = json.loads(gzip.decompress(path.read_bytes()))["done"]
-            return cls(*_sorted(done))
+            passes = [[Row(**row) for row in rows] for rows in done.values()]
+            return cls(_together(quiet(passes)[0]))
         except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError) as error:
             raise IosimError(
                 f"samples {path} are damaged ({error}); calibrate again, or remove the file to do "
@@ -36,17 +35,10 @@ class Samples:
             ) from None
 
 
-def _sorted(done: dict[str, Any]) -> tuple[list[Row], list[WakeUp]]:
-    """Rows and wake-ups from the steps of a calibration, `PASS/WHAT` each."""
-    rows: dict[tuple[str, str], Row] = {}
-    wakeups = []
-    for step, result in done.items():
-        _, slash, what = step.partition("/")
-        if what.startswith("wakeup "):
-            wakeups.append(WakeUp(**result[0]))
-        elif slash:
-            for row in (Row(**row) for row in result):
-                known = rows.setdefault((row.benchmark, row.about), row)
-                if known is not row:
-                    known.values += row.values
-    return list(rows.values()), wakeups
+def _together(rows: list[Row]) -> list[Row]:
+    same: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        known = same.setdefault((row.benchmark, row.about), row)
+        if known is not row:
+            known.values += row.values
+    return list(same.values())

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from iosim.calibrate.bench import BENCHMARKS, Bench, Peer, Row
+from iosim.calibrate.bench import BENCHMARKS, Bench, Exchange, Peer, Row
 from iosim.costs import CostProfile
 from iosim.errors import RunFailed
 from iosim.kernel import Call
 from iosim.machine import Machine
-from iosim.models import Model
-from iosim.results import Run
-from iosim.sim import simulate
 from iosim.sim.boot import boot
-from iosim.sim.engine import Alarm
+from iosim.sim.engine import Alarm, call_in
 from iosim.sim.kernel import SimKernel
 from iosim.sim.sockets import Connection, Listener, connect, deliver, hang_up
 from iosim.sim.system import System
@@ -36,14 +35,14 @@ class Simulated:
         self._machine = machine or Machine()
         self._noise = noise
         self._seed = seed
-        self._generator = np.random.default_rng(seed)
+        self._measured: Counter[str] = Counter()
 
     def why_not(self, facility: str | None) -> str | None:
         """Why this place cannot use a facility; everything can be simulated."""
         return None
 
-    def measure(self, name: str, rounds: int) -> list[Row]:
-        """Run one benchmark."""
+    def measure(self, name: str, rounds: int, patience_s: float = 0) -> list[Row]:
+        """Run one benchmark; nothing disturbs it."""
         workload = Workload(request_bytes=64, reply_bytes=64)
         schedule = workload.schedule(self._seed)
         system = boot(self.profile, self._machine, workload, schedule, self._seed)
@@ -61,14 +60,13 @@ class Simulated:
         if not system.env.run_to(over):
             raise RunFailed(f"benchmark {name} waits for ever on the simulated kernel")
         rows = benches[0].rows
+        # Of its own, so that benchmarks that are new do not change what others find.
+        generator = np.random.default_rng([self._seed, self._measured[name], *name.encode()])
+        self._measured[name] += 1
         for row in rows:
-            factors = np.exp(self._noise * self._generator.standard_normal(len(row.values)))
+            factors = np.exp(self._noise * generator.standard_normal(len(row.values)))
             row.values[:] = (np.array(row.values) * factors).tolist()
         return rows
-
-    def run(self, model: str | Model, workload: Workload, seed: int) -> Run:
-        """Run a server."""
-        return simulate(model, workload, profile=self.profile, machine=self._machine, seed=seed)
 
 
 class SimulatedPlace:
@@ -88,6 +86,18 @@ class SimulatedPlace:
     def evict(self) -> bool:
         return False
 
+    def calm_pulse_ns(self) -> float:
+        return 0
+
+    pulse_ns = calm_pulse_ns
+
+    def handoffs_ns(self, count: int) -> Sequence[tuple[float, float]]:
+        prices = self.kernel.system.prices
+        return [(prices.gil_handoff_ns + prices.context_switch_ns, 0)] * count
+
+    def gaps_ns(self) -> tuple[int, Sequence[int]]:
+        return 1, ()
+
 
 class SimulatedPeer:
     """The other ends of the connections: they take everything at once."""
@@ -98,6 +108,9 @@ class SimulatedPeer:
         self._listener = listener
         self._connections: list[Connection] = []
         self._opened = 0
+        self._pauses_ns: deque[int] = deque()
+        self._left_bytes = 0
+        self._exchanged: list[Exchange] = []
         kernel.system.peer = self
 
     # --- the benchmark's commands, each after what it has done so far is done --------------------
@@ -110,12 +123,37 @@ class SimulatedPeer:
             self._opened += 1
             connect(self._system, self._listener, self._connections[-1])
 
-    def send(self, first: int, count: int, nbytes: int) -> Call[float]:
+    def send(self, first: int, count: int, nbytes: int) -> Call[tuple[float, float]]:
         yield from self._kernel.pay()
         for connection in self._connections[first : first + count]:
             deliver(self._system, connection, nbytes)
         prices = self._system.prices
-        return prices.client_send_ns + prices.copy_ns(nbytes)
+        return prices.client_send_ns + prices.copy_ns(nbytes), 0
+
+    def exchange(self, pauses_ns: Sequence[int], nbytes: int) -> Call[None]:
+        yield from self._kernel.pay()
+        self._exchanged = []
+        self._pauses_ns.extend(pauses_ns)
+        self._message_bytes = nbytes
+        self._send_in(self._pauses_ns.popleft())
+
+    def exchanged(self) -> Call[list[Exchange]]:
+        yield from self._kernel.pay()
+        return self._exchanged
+
+    def _send_in(self, delay_ns: int) -> None:
+        """Send the next message of an exchange."""
+        prices = self._system.prices
+        copy_ns = prices.copy_ns(self._message_bytes)
+        sent_ns = self._system.env.now_ns + delay_ns
+        self._left_bytes = self._message_bytes
+
+        def arrive(_: object) -> None:
+            woke = deliver(self._system, self._connections[0], self._message_bytes)
+            took_ns = prices.client_send_ns + copy_ns + (prices.client_wake_ns if woke else 0)
+            self._exchanged.append(Exchange(sent_ns, took_ns, 0))
+
+        call_in(self._system.env, delay_ns + round(prices.delivery_ns + copy_ns), arrive)
 
     def drain(self, count: int, nbytes: int) -> Call[None]:
         return
@@ -130,7 +168,20 @@ class SimulatedPeer:
     # --- what the server's kernel sends, see iosim.sim.system.Peer --------------------------------
 
     def transmit(self, connection: Connection, nbytes: int, now_ns: int) -> int:
+        if self._left_bytes:
+            self._left_bytes -= nbytes
+            if not self._left_bytes:
+                self._answered(now_ns)
         return nbytes
+
+    def _answered(self, now_ns: int) -> None:
+        """An exchange is over, and the next one begins."""
+        prices = self._system.prices
+        way_ns = round(prices.reply_ns + prices.copy_ns(self._message_bytes))
+        self._exchanged[-1] = self._exchanged[-1]._replace(replied_ns=now_ns + way_ns)
+        if self._pauses_ns:
+            before_ns = now_ns - self._system.env.now_ns
+            self._send_in(before_ns + way_ns + self._pauses_ns.popleft())
 
     def finish(self, connection: Connection) -> None:
         pass

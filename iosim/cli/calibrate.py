@@ -9,7 +9,7 @@ import typer
 
 from iosim.calibrate import FULL, QUICK, cache, calibrate_host
 from iosim.cli.options import AsJson
-from iosim.cli.output import check_writable, print_json, progress_bar
+from iosim.cli.output import check_writable, print_json, progress_bar, warn_of
 from iosim.cli.profile_tables import print_profile
 
 
@@ -35,6 +35,7 @@ def calibrate_command(
     with progress_bar("calibrating this host") as advance:
         profile = calibrate_host(QUICK if quick else FULL, out=out, again=again, progress=advance)
     path = out or cache.path()
+    warn_of(profile, "")
     if as_json:
         print_json(profile.model_dump() | {"path": str(path)})
         return

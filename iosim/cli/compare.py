@@ -33,7 +33,7 @@ from iosim.cli.output import (
     make_folder,
     print_json,
     progress_bar,
-    warn_of_another_host,
+    warn_of,
 )
 from iosim.compare import FIGURES, LIGHT, Comparison, compare
 from iosim.errors import IosimError
@@ -81,7 +81,7 @@ def compare_command(
         with progress_bar("calibrating this host") as advance:
             cache.host_profile(advance)
         found = cache.find("host")
-    warn_of_another_host(
+    warn_of(
         found.profile,
         "what differs between the hosts will look like errors of the simulation; "
         "run `iosim calibrate` and leave --profile out",

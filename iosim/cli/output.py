@@ -30,18 +30,19 @@ def check_writable(path: Path | None) -> None:
         )
 
 
-def warn_of_another_host(profile: CostProfile, consequence: str) -> None:
-    """Print one line on standard error if a profile was measured on another host than this."""
+def warn_of(profile: CostProfile, consequence: str) -> None:
+    """Print on standard error what speaks against a profile: that it was measured on another host
+    than this, with its `consequence`, and how its own host was then."""
+    warnings = list(profile.warnings)
     if differences := cache.differences(profile):
         texts = (
             f"{name.replace('_', ' ')} {there!r}, here {here!r}"
             for name, (there, here) in differences.items()
         )
-        print(
-            f"iosim: warning: cost profile {profile.name!r} was measured on another host "
-            f"({'; '.join(texts)}): {consequence}",
-            file=sys.stderr,
-        )
+        about = f"it was measured on another host ({'; '.join(texts)}): {consequence}"
+        warnings.insert(0, about)
+    for warning in warnings:
+        print(f"iosim: warning: cost profile {profile.name!r}: {warning}", file=sys.stderr)
 
 
 def make_folder(folder: Path, option: str) -> Path:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from iosim import units
 from iosim.calibrate import cache
-from iosim.cli.output import warn_of_another_host
+from iosim.cli.output import warn_of
 from iosim.errors import IosimError, did_you_mean
 from iosim.machine import Machine, Nic
 from iosim.models import Model, get
@@ -89,7 +89,7 @@ def profile(name: str | None) -> cache.Found:
     """The cost profile of that name; a warning names how the host of a file differs from this."""
     found = cache.find(name)
     if found.file is not None:
-        warn_of_another_host(found.profile, "what is simulated is that host")
+        warn_of(found.profile, "what is simulated is that host")
     return found
 
 

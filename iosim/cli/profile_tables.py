@@ -55,7 +55,14 @@ def header(found: Found) -> Table:
         if name in differences:
             text += f" (this host: {fact(name, differences[name][1])[1]})"
         table.add_row(heading, text)
+    if profile.interference is not None:
+        gaps, per_s = profile.interference.duration_ns, profile.interference.per_s
+        middle = format_time(gaps[len(gaps) // 2])
+        text = f"{per_s:.0f} times a second, for {middle}, up to {format_time(gaps[-1])}"
+        table.add_row("core taken away", text)
     table.add_row("samples", str(found.samples or "none"))
+    for warning in profile.warnings:
+        table.add_row(Text("warning", "yellow"), warning)
     return table
 
 

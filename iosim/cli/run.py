@@ -71,6 +71,12 @@ def simulate_command(
             metavar="FIELD=VALUE", help="Set a field: `memory_bytes=64GiB`, `nic.mtu_bytes=9000`."
         ),
     ] = None,
+    interference: Annotated[
+        bool,
+        typer.Option(
+            "--interference", help="Let others take time from the cores, as the profile tells."
+        ),
+    ] = False,
     oversubscribe: Annotated[
         bool, typer.Option("--oversubscribe", help="Go on where memory would run out.")
     ] = False,
@@ -91,12 +97,19 @@ def simulate_command(
     costs = parse.profile(profile)
     check_writable(out)
     check_writable(trace)
+    taken = costs.profile.interference
+    if interference and taken is None:
+        raise IosimError(
+            f"--interference: cost profile {costs.profile.name!r} knows of none; leave it out, or "
+            "run `iosim calibrate` and use --profile host"
+        )
+    base = Machine(cores=cores, nic=card, interference=taken if interference else None)
     recorded = None if trace is None else Trace()
     run = simulate(
         parse.model(model, param),
         workload,
         profile=costs.profile,
-        machine=parse.machine(Machine(cores=cores, nic=card), machine or []),
+        machine=parse.machine(base, machine or []),
         seed=seed,
         trace=recorded,
         oversubscribe=oversubscribe,

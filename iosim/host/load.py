@@ -15,6 +15,7 @@ import struct
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from time import monotonic_ns
 
 from iosim.errors import CLOSED_EARLY, STARVED, HostRefused, RunFailed
@@ -58,37 +59,42 @@ class Clock:
         return [t - offset - round(slope * (t - offset - begin)) for t in stamps]
 
 
+def connected(port: int, connections: int, gap_ns: int) -> list[socket.socket]:
+    """Open connections one after the other; raises HostRefused where the host does not."""
+    sockets = []
+    for number in range(connections):
+        if gap_ns:
+            time.sleep(gap_ns / 1e9)
+        sock = socket.socket()
+        sock.settimeout(5)
+        try:
+            sock.connect(("127.0.0.1", port))
+        except TimeoutError:
+            raise HostRefused(
+                f"connection {number + 1} of {connections} was not taken: the backlog of a "
+                "program that does not accept is limited by net.core.somaxconn; "
+                "use fewer connections"
+            ) from None
+        except OSError as error:
+            raise HostRefused(
+                f"connection {number + 1} of {connections}: {error.strerror}; use fewer connections"
+            ) from None
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        sock.setblocking(False)
+        sockets.append(sock)
+    return sockets
+
+
 class Load:
-    """The connections and the schedule of one run."""
+    """The connections and the messages of one run."""
 
     def __init__(
-        self, port: int, connections: int, gap_ns: int, request_bytes: int, reply_bytes: int
+        self, sockets: Sequence[socket.socket], request_bytes: int, reply_bytes: int
     ) -> None:
         self.request = bytes(request_bytes)
         self.reply_bytes = reply_bytes
-        self.sockets: list[socket.socket] = []
-        for number in range(connections):
-            if gap_ns:
-                time.sleep(gap_ns / 1e9)
-            sock = socket.socket()
-            sock.settimeout(5)
-            try:
-                sock.connect(("127.0.0.1", port))
-            except TimeoutError:
-                raise HostRefused(
-                    f"connection {number + 1} of {connections} was not taken: the backlog of a "
-                    "program that does not accept is limited by net.core.somaxconn; "
-                    "use fewer connections"
-                ) from None
-            except OSError as error:
-                raise HostRefused(
-                    f"connection {number + 1} of {connections}: {error.strerror}; "
-                    "use fewer connections"
-                ) from None
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-            sock.setblocking(False)
-            self.sockets.append(sock)
+        self.sockets = sockets
 
     def run(
         self,
@@ -142,7 +148,7 @@ class Load:
                     due_ns[number] = due
                     waiting[client].append(number)
                     sent_ns[number] = last_news_ns = monotonic_ns()
-                    self._send(sockets[client], request)
+                    send_whole(sockets[client], request)
                     took_ns[number] = monotonic_ns() - last_news_ns
                     continue
             events = epoll.poll(0)
@@ -189,31 +195,32 @@ class Load:
             "replied_ns": clock.monotonic_ns(replied_ns),
         }
 
-    @staticmethod
-    def _send(sock: socket.socket, request: bytes) -> None:
-        view = memoryview(request)
-        while view:
-            try:
-                view = view[sock.send(view) :]
-            except ConnectionError:
-                raise RunFailed(CLOSED_EARLY) from None
-            except BlockingIOError:
-                # The server's buffers are full: the sender must wait, as a client would.
-                writable = select.poll()
-                writable.register(sock, select.POLLOUT)
-                if not writable.poll(_STALL_MS):
-                    raise RunFailed(
-                        "the server has not read for 10 s and its buffers are full"
-                    ) from None
+
+def send_whole(sock: socket.socket, request: bytes) -> None:
+    """Send all of it; raises RunFailed if the server is gone or does not read."""
+    view = memoryview(request)
+    while view:
+        try:
+            view = view[sock.send(view) :]
+        except ConnectionError:
+            raise RunFailed(CLOSED_EARLY) from None
+        except BlockingIOError:
+            # The server's buffers are full: the sender must wait, as a client would.
+            writable = select.poll()
+            writable.register(sock, select.POLLOUT)
+            if not writable.poll(_STALL_MS):
+                raise RunFailed(
+                    "the server has not read for 10 s and its buffers are full"
+                ) from None
 
 
 def main() -> None:
     """Load one run."""
     pipe = attach(sys.argv[1:])
-    port, *about = pipe.hear()
+    port, connections, gap_ns, *sizes = pipe.hear()
     raise_file_limit()
     try:
-        load = Load(port, *about)
+        load = Load(connected(port, connections, gap_ns), *sizes)
         pipe.tell([sock.getsockname()[1] for sock in load.sockets])
         arguments = pipe.hear()
         gc.collect()

@@ -46,7 +46,7 @@ def figures(profile: CostProfile, samples: Samples | None) -> dict[str, Figure]:
         return {
             "scans": _scans(profile, samples),
             "copies": _copies(profile, samples),
-            "wakeups": _wakeups(profile, samples),
+            "wakeups": _wakeups(profile),
             "calls": _calls(profile),
         }
 
@@ -130,11 +130,11 @@ def _of_curves(profile: CostProfile, samples: Samples | None) -> str:
     )
 
 
-def _wakeups(profile: CostProfile, samples: Samples | None) -> Figure:
+def _wakeups(profile: CostProfile) -> Figure:
     import numpy as np
     from matplotlib.ticker import FixedLocator
 
-    rows, passes = profile.wakeup, samples.wakeups if samples else []
+    rows = profile.wakeup
     shortest, longest = rows[0].idle_ns, rows[-1].idle_ns
     beyond_ns = max(4 * longest, 10 * _LINEAR_NS)
     at = sorted([0, *np.geomspace(_LINEAR_NS, beyond_ns, 400).tolist(), shortest, longest])
@@ -148,7 +148,6 @@ def _wakeups(profile: CostProfile, samples: Samples | None) -> Figure:
             draw(curve, ls=DASHES)
             draw(within)
             draw(rows, ls="", marker="o", ms=4.5)
-            draw(passes, ls="", marker="o", ms=3, mfc="none")
             draw([], marker="o", ms=4.5, label=label)
         for axis, set_scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
             set_scale("symlog", linthresh=_LINEAR_NS, linscale=0.5)
@@ -160,8 +159,6 @@ def _wakeups(profile: CostProfile, samples: Samples | None) -> Figure:
         axes.set_xlabel("how long the core has idled")
         axes.legend(loc="best")
     about = f"{profile.name}\nPoints: {profile.wakeup_source}. Lines: as simulated, dashed beyond."
-    if passes:
-        about += " Rings: single passes."
     _finish(figure, "Waking up a thread that sleeps", about)
     return figure
 

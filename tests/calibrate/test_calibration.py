@@ -14,7 +14,7 @@ from iosim.costs import ABOUT, CostProfile, needed_by
 from iosim.errors import HostRefused, IosimError
 from iosim.host import facts
 
-PLAN = Plan(passes=1, rounds=1, wake_s=0.05)
+PLAN = Plan(passes=1, rounds=1, patience_s=0)
 HOST = {"cpu": "simulated"}
 
 
@@ -26,7 +26,7 @@ class Interrupted(Simulated):
         self.left = after
         self.measured: list[str] = []
 
-    def measure(self, name: str, rounds: int) -> list[Row]:
+    def measure(self, name: str, rounds: int, patience_s: float = 0) -> list[Row]:
         if not self.left:
             raise KeyboardInterrupt
         self.left -= 1
@@ -69,7 +69,7 @@ def test_kept_steps_that_are_of_no_use_are_measured_again(content: str, tmp_path
 
 def test_steps_of_another_host_or_plan_are_not_taken(tmp_path: Path) -> None:
     kept = tmp_path / "kept.json"
-    for host, plan in ((HOST, PLAN), ({"cpu": "another"}, PLAN), (HOST, Plan(1, 2, 0.05))):
+    for host, plan in ((HOST, PLAN), ({"cpu": "another"}, PLAN), (HOST, Plan(1, 2, 0))):
         place = Interrupted(after=1)
         with pytest.raises(KeyboardInterrupt):
             calibrate(place, "a", host, plan=plan, kept=kept)

@@ -13,7 +13,7 @@ NATIVE, PYTHON = (CostProfile.shipped(name) for name in ("native", "python"))
 
 def test_a_profile_does_not_differ_from_itself() -> None:
     for one in difference.costs(PYTHON, PYTHON).values():
-        assert (one.ratio, one.notable) == (1, False)
+        assert (one.ratio, one.notable) == (1 if one.a else None, False)
     for parts in difference.wakeups(PYTHON, PYTHON).values():
         assert not any(one.notable for one in parts.values())
     assert difference.hosts(PYTHON, PYTHON) == {}
@@ -25,7 +25,8 @@ def test_every_cost_is_compared_and_ratios_turn_round_with_the_profiles() -> Non
     for name, one in there.items():
         assert one.a == NATIVE.costs[name].value
         assert one.b == PYTHON.costs[name].value
-        assert one.ratio * back[name].ratio == pytest.approx(1)
+        if one.a and one.b:
+            assert one.ratio * back[name].ratio == pytest.approx(1)
         assert one.notable == back[name].notable
 
 

@@ -16,6 +16,7 @@ from iosim.calibrate import cache
 from iosim.calibrate.samples import Samples
 from iosim.costs import ABOUT, FAMILIES, SCHEMA, SHIPPED, Cost, CostProfile
 from iosim.host import facts
+from iosim.machine import Interference
 from iosim.plots.profile import figures
 
 PYTHON = CostProfile.shipped("python")
@@ -174,7 +175,7 @@ def test_figures_of_costs_that_are_nothing() -> None:
         for row in PYTHON.wakeup
     ]
     profile = PYTHON.model_copy(update={"costs": PYTHON.costs | costs, "wakeup": wakeup})
-    drawn = figures(profile, Samples([], wakeup))
+    drawn = figures(profile, Samples([]))
     at_once = [wakeup[0].model_copy(update={"idle_ns": 0})]
     drawn |= {"free": figures(profile.model_copy(update={"wakeup": at_once}), None)["wakeups"]}
     for figure in drawn.values():
@@ -263,7 +264,8 @@ def test_a_profile_of_another_host_gets_a_warning(command: str, iosim: Command) 
     other.save("p.json")
     result = iosim(*command.split(), "--profile", "p.json")
     assert result.code == 0
-    assert result.err.startswith(f"iosim: warning: cost profile {OWN.name!r} was measured on anot")
+    about = f"cost profile {OWN.name!r}: it was measured on another host"
+    assert result.err.startswith(f"iosim: warning: {about}")
     assert f"(cores 999, here {facts()['cores']})" in result.err
     assert result.err.count("\n") == 1
     OWN.save("p.json")
@@ -369,3 +371,28 @@ def test_names_are_text_whatever_brackets_they_have(command: str, iosim: Command
     result = iosim(*command.split())
     assert result.code == 0, result.err
     assert "odd [/b] name :smile:" in result.out or command.startswith("timeline")
+
+
+# --- what a profile tells of its host ----------------------------------------------------------
+
+
+def test_what_speaks_against_a_profile_is_said_wherever_it_is_used(iosim: Command) -> None:
+    doubtful = OWN.model_copy(update={"warnings": ["other programs had 40%; calibrate again"]})
+    doubtful.save("p.json")
+    told = f"iosim: warning: cost profile {OWN.name!r}: other programs had 40%; calibrate again\n"
+    assert iosim(*SMALL, "--profile", "p.json").err == told
+    shown = iosim("profile", "show", "p.json")
+    assert rows(shown.out)["warning"] == ["other programs had 40%; calibrate again"]
+    assert iosim("profile", "show", "p.json", "--json").json()["warnings"] == doubtful.warnings
+
+
+def test_interference_is_simulated_when_asked_for(iosim: Command) -> None:
+    often = Interference(per_s=50_000, duration_ns=[10_000])
+    OWN.model_copy(update={"interference": often}).save("p.json")
+    command = (*SMALL, "--profile", "p.json", "--json")
+    alone, disturbed = (iosim(*command, *more).json() for more in ((), ("--interference",)))
+    assert disturbed["latency_ns"]["p99"] > alone["latency_ns"]["p99"]
+    shown = rows(iosim("profile", "show", "p.json").out)["core taken away"]
+    assert shown == ["50000 times a second, for 10 µs, up to 10 µs"]
+    ask = iosim(*SMALL, "--profile", "native", "--interference")
+    refused(ask, "cost profile 'native' knows of none")

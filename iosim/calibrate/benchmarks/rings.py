@@ -101,7 +101,7 @@ def io_uring_sqpoll(bench: Bench) -> Call[None]:
     yield from submit()
     yield from kernel.io_uring_enter(ring, 1)
     yield from bench.peer.drain(1, SMALL_BYTES)
-    for _ in range(4 * bench.rounds):
-        yield from bench.time("submit", submit(), 1, uring_peek_ns=1)
-        yield from kernel.io_uring_enter(ring, 1)
-        yield from bench.peer.drain(1, SMALL_BYTES)
+    for _ in range(bench.rounds):
+        yield from bench.time("submit", times(BATCH, submit), BATCH, uring_peek_ns=1)
+        yield from kernel.io_uring_enter(ring, BATCH)
+        yield from bench.peer.drain(1, BATCH * SMALL_BYTES)

@@ -69,9 +69,10 @@ def recv(bench: Bench) -> Call[None]:
         for _ in range(bench.rounds):
             yield from bench.feed(fds, nbytes)
             taken.clear()
-            spent_ns = yield from bench.spent_ns(each(take, fds))
+            spent_ns, pulse_ns = yield from bench.spent(each(take, fds))
             if taken == [nbytes] * len(fds):
-                bench.note(f"{nbytes} B", spent_ns / len(fds), recv_ns=1, **bench.copy(nbytes))
+                expected = {"recv_ns": 1} | bench.copy(nbytes)
+                bench.note(f"{nbytes} B", spent_ns / len(fds), pulse_ns, **expected)
                 continue
             # More may be on its way, and would be taken for the next message.
             missing = [nbytes - max(0, got) for got in taken]
@@ -103,8 +104,8 @@ def send(bench: Bench) -> Call[None]:
         yield from bench.time(f"{SMALL_BYTES} B", block, BATCH, send_ns=1, **copy)
         yield from bench.peer.drain(BATCH, SMALL_BYTES)
     for _ in range(bench.rounds):
-        took_ns = yield from bench.peer.send(0, BATCH, SMALL_BYTES)
-        bench.note("peer", took_ns, client_send_ns=1, **bench.copy(SMALL_BYTES))
+        took_ns, pulse_ns = yield from bench.peer.send(0, BATCH, SMALL_BYTES)
+        bench.note("peer", took_ns, pulse_ns, client_send_ns=1, **bench.copy(SMALL_BYTES))
         yield from bench.empty(bench.fds)
 
 

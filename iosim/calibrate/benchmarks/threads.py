@@ -23,8 +23,11 @@ def queues(bench: Bench) -> Call[None]:
 
 @benchmark()
 def context_switch(bench: Bench) -> Call[None]:
-    """Two threads that pass an item to and fro on one core: a switch for each pass, beside
-    putting and taking (context_switch_ns)."""
+    """Two threads that pass an item to and fro on one core: a switch for each pass, and the calls
+    to sleep and to be woken, beside putting and taking (context_switch_ns, queue_wait_ns).
+
+    The benchmark `aio` has switches without queues, and so tells the two apart.
+    """
     kernel = bench.kernel
     there, back = kernel.queue(), kernel.queue()
 
@@ -39,11 +42,24 @@ def context_switch(bench: Bench) -> Call[None]:
     yield from kernel.spawn(echo)
     yield from pass_it()
     for _ in range(bench.rounds):
-        began_ns = kernel.process_time_ns()
-        yield from times(BATCH, pass_it)
-        spent_ns = (kernel.process_time_ns() - began_ns) / (2 * BATCH)
-        bench.note("pass", spent_ns, context_switch_ns=1, queue_put_ns=1, queue_get_ns=1)
+        spent_ns, pulse_ns = yield from bench.spent(times(BATCH, pass_it), kernel.process_time_ns)
+        names = ("context_switch_ns", "queue_put_ns", "queue_get_ns", "queue_wait_ns")
+        expected = dict.fromkeys(names, 1.0)
+        bench.note("pass", spent_ns / (2 * BATCH), pulse_ns, **expected)
     yield from kernel.put(there, 0)
+
+
+@benchmark()
+def interpreter_lock(bench: Bench) -> Call[None]:
+    """Threads that pass the global interpreter lock on, and a switch each time (gil_handoff_ns).
+
+    No program of system calls: the place has threads of its own for it.
+    """
+    bench.calm()
+    for took_ns, pulse_ns in bench.place.handoffs_ns(bench.rounds):
+        bench.note("passed on", took_ns, pulse_ns, gil_handoff_ns=1, context_switch_ns=1)
+    return
+    yield
 
 
 @benchmark()
@@ -67,10 +83,16 @@ def nanosleep(bench: Bench) -> Call[None]:
     (timer_slack_ns), each beside the wake-up from so short a sleep."""
     kernel = bench.kernel
 
-    def late_ns() -> Call[Any]:
+    late_ns = 0
+
+    def sleep() -> Call[Any]:
+        nonlocal late_ns
         began_ns = kernel.monotonic_ns()
         yield from kernel.nanosleep(PAUSE_NS)
-        bench.note("late", kernel.monotonic_ns() - began_ns - PAUSE_NS)
+        late_ns = kernel.monotonic_ns() - began_ns - PAUSE_NS
 
-    for _ in range(4 * bench.rounds):
-        yield from bench.time("processor time", late_ns(), 1)
+    for _ in range(8 * bench.rounds):
+        # What sleeping does to the core's speed is part of it, see `wakeups`.
+        spent_ns, _ = yield from bench.spent(sleep())
+        bench.note("processor time", spent_ns)
+        bench.note("late", late_ns)

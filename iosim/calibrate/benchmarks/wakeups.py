@@ -1,0 +1,89 @@
+"""What a message takes to the other end, and what waking a thread up for it adds.
+
+No pulse tells here what counts. Where neighbours or a lower frequency have come to a core while it
+slept, it runs slowly for a while after it has been woken: that is part of what waking up takes.
+"""
+
+from __future__ import annotations
+
+from iosim.calibrate.bench import SMALL_BYTES, Bench, benchmark
+from iosim.kernel import EAGAIN, EPOLL_CTL_ADD, Call
+
+IDLE_NS = (10_000, 30_000, 60_000, 100_000, 200_000, 400_000, 1_000_000, 4_000_000, 20_000_000)
+"""Pauses after which the wake-up of a sleeping program is measured."""
+_MOST_NS = 16_000_000
+"""Long pauses come fewer times in a row, so that they take about as long all together."""
+CHUNK = 16
+"""Messages in a row."""
+WARM_UP = 2
+"""Before them, and not counted."""
+_GOLDEN = 0.618034
+
+
+@benchmark()
+def delivery(bench: Bench) -> Call[None]:
+    """From the begin of a send to data at the other end, seen by a program that spins on its socket
+    (delivery_ns), and back again (reply_ns).
+
+    Data is found half an empty try after it has come, on average: pauses differ, so that it comes
+    at all times of a try.
+    """
+    kernel, copy = bench.kernel, bench.copy(SMALL_BYTES)
+    twice = {name: 2 * times for name, times in copy.items()}
+    yield from bench.connect(1)
+    fd = bench.fds[0]
+    expected = {"delivery_ns": 1.0, "recv_ns": 1.0, "eagain_ns": 0.5} | twice
+    for first in range(0, 16 * bench.rounds, CHUNK):
+        parts = (number * _GOLDEN % 1 for number in range(first, first + CHUNK))
+        pauses_ns = [50_000 + int(20_000 * part) for part in parts]
+        yield from bench.peer.exchange([0, 0, *pauses_ns], SMALL_BYTES)
+        seen = []
+        for _ in range(WARM_UP + CHUNK):
+            while (yield from kernel.recv(fd)) == EAGAIN:
+                pass
+            seen.append(kernel.monotonic_ns())
+            yield from kernel.send(fd, SMALL_BYTES)
+        told = yield from bench.peer.exchanged()
+        for copied_ns, exchange in list(zip(seen, told, strict=True))[WARM_UP:]:
+            bench.note("there", copied_ns - exchange.sent_ns, **expected)
+            bench.note("back", exchange.replied_ns - copied_ns, reply_ns=1, **copy)
+
+
+@benchmark()
+def wakeups(bench: Bench) -> Call[None]:
+    """Waking a program that sleeps in epoll_wait, after pauses of many lengths.
+
+    For each: for how long it slept; how late after the send it knows of the message; for how long
+    it then works until the answer leaves; its processor time for all that; and what the send took
+    that woke it. `iosim.calibrate.estimate` takes off what is known.
+    """
+    kernel = bench.kernel
+    yield from bench.connect(1)
+    fd = bench.fds[0]
+    epfd = yield from kernel.epoll_create()
+    yield from kernel.epoll_ctl(epfd, EPOLL_CTL_ADD, fd)
+    for idle_ns in IDLE_NS * bench.rounds:
+        count = WARM_UP + min(CHUNK, max(1, _MOST_NS // idle_ns))
+        yield from bench.peer.exchange([idle_ns] * count, SMALL_BYTES)
+        seen = []
+        for _ in range(count):
+            spent_ns, began_ns = kernel.process_time_ns(), kernel.monotonic_ns()
+            yield from kernel.epoll_wait(epfd, 1)
+            noticed_ns = kernel.monotonic_ns()
+            kernel.requests(fd, (yield from kernel.recv(fd)))
+            ready_ns = kernel.monotonic_ns()
+            yield from kernel.send(fd, SMALL_BYTES)
+            spent_ns = kernel.process_time_ns() - spent_ns
+            seen.append((began_ns, noticed_ns, ready_ns, spent_ns))
+        told = yield from bench.peer.exchanged()
+        for (began_ns, noticed_ns, ready_ns, spent_ns), exchange in list(
+            zip(seen, told, strict=True)
+        )[WARM_UP:]:
+            for what, value in (
+                ("slept", exchange.sent_ns - began_ns),
+                ("late", noticed_ns - exchange.sent_ns),
+                ("work", ready_ns - noticed_ns),
+                ("processor time", spent_ns - bench.overhead_ns),
+                ("send", exchange.took_ns),
+            ):
+                bench.note(f"{what}, {idle_ns}", value)
