@@ -26,8 +26,8 @@ entries of poll and of the program. Assumed. The objects of Linux on x86-64 back
 magnitude: file 192 to 256 bytes, inode 624, socket with inode 832, pipe 192, TCP socket 2368. They
 are aligned, so that the lines between those that are touched are lost as well."""
 
-MEMORY_STEPS = 3
-"""The step from L3 to memory over that from L2 to L3, in time. Assumed."""
+MEMORY_STEPS = 3.0
+"""The step from L3 to memory over that from L2 to L3, in time. Assumed where it is not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,10 @@ class Caches:
     l2_bytes: int
     """Of the core itself."""
     l3_bytes: int = 0
-    """Of all cores together; 0 if there is none, and what is not in L2 comes from memory."""
+    """Of all cores together, or what this one has of it; 0 if there is none, and what is not in L2
+    comes from memory."""
+    memory_steps: float = MEMORY_STEPS
+    """The step from L3 to memory over that from L2 to L3."""
 
     @classmethod
     def of(cls, l2: str | int, l3: str | int = 0) -> Self:
@@ -58,8 +61,8 @@ class Caches:
 
     def steps(self, working_set_bytes: int) -> float:
         """How far beyond L2 data of that size comes from, on average: L3 is one step away, memory
-        `MEMORY_STEPS` more."""
-        return _steps(working_set_bytes, self.l2_bytes, self.l3_bytes)
+        `memory_steps` more."""
+        return _steps(working_set_bytes, self.l2_bytes, self.l3_bytes, self.memory_steps)
 
 
 NO_MISSES = Caches(2**63)
@@ -67,10 +70,10 @@ NO_MISSES = Caches(2**63)
 
 
 @lru_cache(maxsize=4_096)
-def _steps(working_set_bytes: int, l2_bytes: int, l3_bytes: int) -> float:
+def _steps(working_set_bytes: int, l2_bytes: int, l3_bytes: int, memory_steps: float) -> float:
     beyond_l2 = miss_share(working_set_bytes, l2_bytes)
     beyond_l3 = miss_share(working_set_bytes, l3_bytes) if l3_bytes else beyond_l2
-    return beyond_l2 + MEMORY_STEPS * beyond_l3
+    return beyond_l2 + memory_steps * beyond_l3
 
 
 def miss_share(working_set_bytes: int, cache_bytes: int) -> float:

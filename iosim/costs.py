@@ -330,6 +330,11 @@ class CostProfile(BaseModel):
     wakeup: Annotated[list[WakeUp], Field(min_length=1)]
     """By rising idle time."""
     wakeup_source: Source
+    l3_bytes: Annotated[int, Field(gt=0)] | None = None
+    """What a core really has of the third-level cache: the rest is for other cores and machines.
+    None if that was not measured; then it has all that the host tells of."""
+    memory_steps: Annotated[float, Field(ge=0, le=1_000)] | None = None
+    """The step from there to memory over that from L2, see `iosim.caches`."""
     interference: Interference | None = None
     """Time that others took from the core where it was measured; for `Machine`."""
     warnings: list[str] = []
@@ -348,7 +353,10 @@ class CostProfile(BaseModel):
     @property
     def caches(self) -> Caches:
         """The caches of its host, or endless ones if that did not say."""
-        return caches_of(self.host)
+        told = caches_of(self.host)
+        if self.l3_bytes is None or self.memory_steps is None:
+            return told
+        return Caches(told.l2_bytes, self.l3_bytes, self.memory_steps)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

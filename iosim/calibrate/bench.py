@@ -104,8 +104,9 @@ class Place(Protocol):
     def memory_bytes(self) -> int:
         """Memory in use: of the machine, or of the simulated server."""
 
-    def evict(self) -> bool:
-        """Put everything out of the second-level cache; False if there is none to be seen."""
+    def evict(self, nbytes: int | None = None) -> bool:
+        """Go through so much other data, by default enough to put everything out of the
+        second-level cache; False if there is no cache to be seen."""
 
     def calm_pulse_ns(self) -> float:
         """Wait for a while, at most, until the core runs at full speed; returns the pulse."""

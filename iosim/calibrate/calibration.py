@@ -131,6 +131,7 @@ def calibrate(
     wakeups = estimate.wakeups(noted, costs, place.caches)
     costs["client_wake_ns"] = estimate.client_wake(noted, costs, place.caches)
     costs |= estimate.sleep(noted, wakeups, costs)
+    third_level = estimate.third_level(noted, costs, place.caches)
     profile = CostProfile(
         name=name,
         runtime=runtime,
@@ -139,6 +140,8 @@ def calibrate(
         costs=estimate.fill(costs),
         wakeup=wakeups,
         wakeup_source="measured",
+        l3_bytes=third_level and third_level[0],
+        memory_steps=third_level and third_level[1],
         interference=estimate.interference(noted),
         warnings=_warnings(passes, disturbed),
     )

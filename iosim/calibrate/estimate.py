@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from iosim.caches import Caches
-from iosim.calibrate.bench import SMALL_BYTES, Row, copy
+from iosim.caches import SCAN_BYTES, Caches, miss_share
+from iosim.calibrate.bench import OTHERS, SMALL_BYTES, Row, copy
+from iosim.calibrate.benchmarks.readiness import COUNTS
 from iosim.calibrate.benchmarks.threads import PAUSE_NS
 from iosim.calibrate.benchmarks.wakeups import IDLE_NS
 from iosim.calibrate.fit import Estimate, Prior, fit
@@ -105,6 +106,10 @@ class Noted:
         """What a benchmark has noted."""
         return np.array(self._values.get((benchmark, about), ()), float)
 
+    def abouts(self, benchmark: str) -> list[str]:
+        """All that it has noted."""
+        return [about for name, about in self._values if name == benchmark and about != OTHERS]
+
     def median(self, benchmark: str, about: str) -> float:
         """The middle of it."""
         return float(np.median(self.values(benchmark, about)))
@@ -165,6 +170,32 @@ def sleep(noted: Noted, rows: Sequence[WakeUp], costs: Mapping[str, Cost]) -> di
         "nanosleep_ns": measured_cost(busy, woken.cpu_ns + user_ns),
         "timer_slack_ns": measured_cost(noted.values("nanosleep", "late"), after_ns),
     }
+
+
+def third_level(
+    noted: Noted, costs: Mapping[str, Cost], caches: Caches
+) -> tuple[int, float] | None:
+    """What a core really has of the third-level cache, and how much farther memory is than that;
+    None if it was not measured.
+
+    With each size of the cache that is thought of, the step to memory that fits best in relative
+    error follows; the size with the smallest error is taken.
+    """
+    sizes = sorted(int(about) for about in noted.abouts("beyond_caches"))
+    if not sizes:
+        return None
+    took_ns = np.array([noted.median("beyond_caches", str(size)) for size in sizes])
+    count = max(COUNTS)
+    in_l3 = predicted({"poll_ns": 1, "poll_fd_ns": count, "fd_miss_ns": count}, costs) / count
+    step_ns = costs["fd_miss_ns"].value
+    found = []
+    for l3_bytes in np.geomspace(caches.l2_bytes, 2 * caches.l3_bytes, 200):
+        shares = [miss_share(size + count * SCAN_BYTES, round(l3_bytes)) for size in sizes]
+        slope, rest = step_ns * np.array(shares) / took_ns, 1 - in_l3 / took_ns
+        steps = max(0.0, float(slope @ rest) / max(1e-12, float(slope @ slope)))
+        found.append((float(np.sum((steps * slope - rest) ** 2)), round(l3_bytes), steps))
+    _, l3_bytes, steps = min(found)
+    return l3_bytes, _rounded(steps)
 
 
 def interference(noted: Noted) -> Interference | None:

@@ -43,8 +43,9 @@ _RECEIVE_BUFFER_BYTES = 4 << 20
 class ThisHost:
     """The host, under this Python."""
 
-    def __init__(self) -> None:
-        self.caches = caches_of(facts())
+    def __init__(self, caches: Caches | None = None) -> None:
+        """`caches` are those that a profile knows of; by default what the host tells."""
+        self.caches = caches or caches_of(facts())
         self._pulse_ns = math.inf
         """The shortest so far."""
 
@@ -136,7 +137,7 @@ class HostPlace:
         self.listener = listener.fileno()
         self.peer = HostPeer(pipe, listener.getsockname()[1])
         self.caches = caches
-        self._filler = bytearray(2 * caches.l2_bytes)
+        self._filler = bytearray()
         self.shortest_pulse_ns = shortest_pulse_ns
         self._patience_ns = patience_ns
         if shortest_pulse_ns == math.inf:
@@ -152,8 +153,11 @@ class HostPlace:
         kernel = _kilobytes("/proc/meminfo", "Slab", "KernelStack", "PageTables")
         return 1024 * (kernel + _kilobytes("/proc/self/status", "VmRSS"))
 
-    def evict(self) -> bool:
-        self._filler.count(1)
+    def evict(self, nbytes: int | None = None) -> bool:
+        nbytes = nbytes or 2 * self.caches.l2_bytes
+        if len(self._filler) < nbytes:
+            self._filler = bytearray(nbytes)
+        self._filler.count(1, 0, nbytes)
         return True
 
     def calm_pulse_ns(self) -> float:

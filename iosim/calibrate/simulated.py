@@ -83,7 +83,7 @@ class SimulatedPlace:
     def memory_bytes(self) -> int:
         return self.kernel.system.memory.taken_bytes
 
-    def evict(self) -> bool:
+    def evict(self, nbytes: int | None = None) -> bool:
         return False
 
     def calm_pulse_ns(self) -> float:

@@ -118,6 +118,8 @@ def _costs(found: Found) -> dict[str, Any]:
         },
         "wakeup": [row.model_dump() | row.summary() for row in profile.wakeup],
         "wakeup_source": profile.wakeup_source,
+        "l3_bytes": profile.l3_bytes,
+        "memory_steps": profile.memory_steps,
         "interference": profile.interference and profile.interference.model_dump(),
         "warnings": profile.warnings,
     }

@@ -55,6 +55,8 @@ def header(found: Found) -> Table:
         if name in differences:
             text += f" (this host: {fact(name, differences[name][1])[1]})"
         table.add_row(heading, text)
+    if profile.l3_bytes is not None:
+        table.add_row("l3 for one core", f"{format_bytes(profile.l3_bytes)}, as measured")
     if profile.interference is not None:
         gaps, per_s = profile.interference.duration_ns, profile.interference.per_s
         middle = format_time(gaps[len(gaps) // 2])

@@ -31,7 +31,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[CostProfile, Sam
 
 def test_samples_hold_all_passes(measured: tuple[CostProfile, Samples]) -> None:
     _, samples = measured
-    assert {row.benchmark for row in samples.rows} == set(BENCHMARKS) - CHECKS
+    # Nothing puts anything out of the caches of a simulated machine.
+    noting = set(BENCHMARKS) - CHECKS - {"beyond_caches"}
+    assert {row.benchmark for row in samples.rows} == noting
     names = [(row.benchmark, row.about) for row in samples.rows]
     assert len(names) == len(set(names))
     (getppid,) = (row for row in samples.rows if row.benchmark == "system_call")

@@ -393,6 +393,6 @@ def test_interference_is_simulated_when_asked_for(iosim: Command) -> None:
     alone, disturbed = (iosim(*command, *more).json() for more in ((), ("--interference",)))
     assert disturbed["latency_ns"]["p99"] > alone["latency_ns"]["p99"]
     shown = rows(iosim("profile", "show", "p.json").out)["core taken away"]
-    assert shown == ["50000 times a second, for 10 µs, up to 10 µs"]
+    assert shown == ["50000 times a second, for 10 us, up to 10 us"]
     ask = iosim(*SMALL, "--profile", "native", "--interference")
     refused(ask, "cost profile 'native' knows of none")

@@ -13,6 +13,8 @@ COUNTS = (1, 16, 64, 200, 480, 900)
 MANY_COUNTS = (1_000, 2_000, 4_000, 8_000, 12_000, 16_000, 19_500)
 CALLS = 8
 """Calls in a block."""
+SIZES = 12
+"""Of other data between two polls."""
 
 
 @benchmark()
@@ -65,6 +67,30 @@ def _scan(
 
 
 @benchmark()
+def beyond_caches(bench: Bench) -> Call[None]:
+    """poll over many descriptors after other data has been gone through: the more, the more of what
+    it needs comes from memory instead of the third-level cache (`CostProfile.l3_bytes`)."""
+    caches, place = bench.place.caches, bench.place
+    if not caches.l3_bytes or not place.evict():
+        return
+    count = max(COUNTS)
+    yield from bench.connect(count)
+    watched = bench.kernel.poll_set()
+    for fd in bench.fds:
+        watched.add(fd)
+    yield from bench.feed(bench.fds[:1])
+    least, most = 2 * caches.l2_bytes, 4 * caches.l3_bytes
+    for _ in range(bench.rounds):
+        for step in range(SIZES):
+            nbytes = round(least * (most / least) ** (step / (SIZES - 1)))
+            # Twice, so that a cache that takes in only what the nearer one gives up has it.
+            yield from times(2, bench.kernel.poll, watched)
+            place.evict(nbytes)
+            spent_ns, pulse_ns = yield from bench.spent(bench.kernel.poll(watched))
+            bench.note(str(nbytes), spent_ns / count, pulse_ns)
+
+
+@benchmark()
 def epoll_wait(bench: Bench) -> Call[None]:
     """epoll_wait that reports few and many of the descriptors (epoll_wait_ns, epoll_event_ns)."""
     kernel = bench.kernel
@@ -104,6 +130,8 @@ def many_descriptors(bench: Bench) -> Call[None]:
         for _ in range(bench.rounds):
             block = times(2, kernel.poll, polled)
             yield from bench.time(f"poll, {count}", block, 2, **bench.scan("poll", count, 0))
+        # Not in turns with poll, which leaves the caches to others.
+        for _ in range(bench.rounds):
             block = times(CALLS, kernel.epoll_wait, epfd, 512)
             expected = {"epoll_wait_ns": 1, "epoll_event_ns": 1}
             yield from bench.time(f"epoll_wait, {count}", block, CALLS, **expected)
