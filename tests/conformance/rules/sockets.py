@@ -591,6 +591,7 @@ def connections_closed_before_accept_are_accepted(kernel: Any, listener: int) ->
         accept(l0) = c0
         accept(l0) = c1
         accept(l0) = EAGAIN
+        poll(...) = [l0]
         accept(l0) = c2
     """,
     backlog=1,
@@ -602,6 +603,10 @@ def a_full_backlog_ignores_a_client_until_it_tries_again(kernel: Any, listener: 
     for _ in range(3):
         yield from kernel.accept(listener)
     yield from kernel.step()
+    # The client is connected before its last packet has reached the listener.
+    watched = kernel.poll_set()
+    watched.add(listener)
+    yield from kernel.poll(watched)
     yield from kernel.accept(listener)
 
 
