@@ -104,9 +104,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     if options.profile == "host" and not options.small:
-        host_profile(
-            lambda share, what: print(f"\r{share:4.0%} {what:20}", end="", file=sys.stderr)
-        )
+        host_profile(tell)
     profile = profile_for("python" if options.small else options.profile)
     place = Simulated(profile) if options.small else ThisHost(profile.caches)
     data = measure(place, profile, SMALL_ROUNDS if options.small else ROUNDS)

@@ -178,10 +178,6 @@ class Bench:
             seen.append(spent_ns)
         self.overhead_ns = sorted(seen)[len(seen) // 2]
 
-    def calm(self) -> None:
-        """Wait until the core runs at full speed, for a while at most."""
-        self.place.calm_pulse_ns()
-
     def connect(self, count: int = BATCH, nonblocking: bool = True) -> Call[None]:
         """Open connections."""
         yield from self.peer.connect(count)

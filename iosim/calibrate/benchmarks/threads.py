@@ -55,7 +55,7 @@ def interpreter_lock(bench: Bench) -> Call[None]:
 
     No program of system calls: the place has threads of its own for it.
     """
-    bench.calm()
+    bench.place.calm_pulse_ns()
     for took_ns, pulse_ns in bench.place.handoffs_ns(bench.rounds):
         bench.note("passed on", took_ns, pulse_ns, gil_handoff_ns=1, context_switch_ns=1)
     return
