@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from iosim.calm import calm, shortest_pulse_ns
 from iosim.costs import CostProfile
 from iosim.errors import IosimError
 from iosim.files import replacing
@@ -29,6 +31,9 @@ SHORT = dict(zip(FIGURES, ("throughput", "CPU", "p50", "p99"), strict=True))
 LIMIT = 0.30
 """The largest relative error that still counts as agreement."""
 
+FEWEST = 200
+"""A run with fewer requests in its calm parts tells nothing."""
+
 LIGHT = Workload(connections=64, rate_per_s=10_000.0, requests=10_000)
 """The light load of the main job: costs show in every figure and queues hardly form."""
 
@@ -44,6 +49,35 @@ class Cell:
     workload: Workload
     simulated_runs: Sequence[Run]
     real_runs: Sequence[Run]
+    full_speed_ns: float = 0.0
+    """What a pulse takes on the server's core at full speed."""
+
+    @property
+    def calm_share(self) -> float:
+        """The share of the real runs in which the server's core was at full speed."""
+        return float(np.mean([calm(run, self.full_speed_ns).share for run in self.real_runs]))
+
+    @property
+    def counting(self) -> list[Run]:
+        """The real runs that count, by their calm parts."""
+        return [
+            run
+            for run in self.real_runs
+            if len(calm(run, self.full_speed_ns).latency_ns) >= min(FEWEST, len(run.records) / 2)
+        ]
+
+    @property
+    def _measured(self) -> tuple[Sequence[Run], float | None]:
+        """The real runs behind the figures, and what full speed is in them; None if everything
+        counts, since there is hardly anything calm."""
+        counting = self.counting
+        return (counting, self.full_speed_ns) if counting else (self.real_runs, None)
+
+    @property
+    def real_latencies_ns(self) -> list[npt.NDArray[np.int64]]:
+        """The latencies behind the figures, run by run."""
+        runs, full_speed_ns = self._measured
+        return [calm(run, full_speed_ns).latency_ns for run in runs]
 
     @property
     def simulated(self) -> dict[str, float]:
@@ -52,8 +86,11 @@ class Cell:
 
     @property
     def real(self) -> dict[str, float]:
-        """Each figure, median over the real runs."""
-        return _median(self.real_runs)
+        """Each figure, median over the real runs, of which the calm parts count.
+
+        If there are none to speak of, everything does, and the verdict says so.
+        """
+        return _median(*self._measured)
 
     @property
     def errors(self) -> dict[str, float]:
@@ -63,11 +100,13 @@ class Cell:
     @property
     def noise(self) -> dict[str, float]:
         """Real against real, see `noise`."""
-        return noise(self.real_runs)
+        return noise(*self._measured)
 
     @property
     def verdict(self) -> str:
         """Whether the simulation agrees with reality; errors inside the noise do not count."""
+        if 2 * len(self.counting) <= len(self.real_runs):
+            return f"too noisy to tell: full speed in {self.calm_share:.0%} of the time"
         outside = {
             name: abs(error)
             for name, error in self.errors.items()
@@ -89,6 +128,7 @@ class Cell:
             "real": self.real,
             "errors": self.errors,
             "noise": self.noise,
+            "calm_share": self.calm_share,
             "verdict": self.verdict,
         }
 
@@ -120,28 +160,27 @@ class Comparison:
             temporary.write_text(json.dumps(self.as_dict(), indent=2) + "\n")
 
 
-def figures(run: Run) -> dict[str, float]:
-    """The compared figures of one run."""
-    p50, p99 = np.quantile(run.latency_ns, [0.5, 0.99])
+def figures(run: Run, full_speed_ns: float | None = None) -> dict[str, float]:
+    """The compared figures of one run; CPU and latency of its calm parts, if it is told what a
+    pulse takes at full speed."""
+    part = calm(run, full_speed_ns)
+    p50, p99 = np.quantile(part.latency_ns, [0.5, 0.99])
     return {
         "throughput_per_s": len(run.records) / run.elapsed_ns * 1e9,
-        "cpu_ns_per_request": run.cpu_ns / len(run.records),
+        "cpu_ns_per_request": part.cpu_ns_per_request,
         "p50": float(p50),
         "p99": float(p99),
     }
 
 
-def noise(runs: Sequence[Run]) -> dict[str, float]:
+def noise(runs: Sequence[Run], full_speed_ns: float | None = None) -> dict[str, float]:
     """Each figure of the run that is farthest from their median, relative to it, minus one."""
-    middle = _median(runs)
-    return {
-        name: max((figures(run)[name] / middle[name] - 1 for run in runs), key=abs)
-        for name in FIGURES
-    }
+    each, middle = [figures(run, full_speed_ns) for run in runs], _median(runs, full_speed_ns)
+    return {name: max((one[name] / middle[name] - 1 for one in each), key=abs) for name in FIGURES}
 
 
-def _median(runs: Sequence[Run]) -> dict[str, float]:
-    each = [figures(run) for run in runs]
+def _median(runs: Sequence[Run], full_speed_ns: float | None = None) -> dict[str, float]:
+    each = [figures(run, full_speed_ns) for run in runs]
     return {name: float(np.median([one[name] for one in each])) for name in FIGURES}
 
 
@@ -177,7 +216,11 @@ def compare(
                 simulate(model, workload, profile=profile, machine=machine, seed=seed + repeat)
             )
     progress(1, "done")
+    full_speed_ns = profile.pulse_ns or shortest_pulse_ns(
+        [r for runs in real.values() for r in runs]
+    )
     cells = [
-        Cell(model.name, workload, simulated[model.name], real[model.name]) for model in runnable
+        Cell(model.name, workload, simulated[model.name], real[model.name], full_speed_ns)
+        for model in runnable
     ]
     return Comparison(profile.name, cells, skipped)

@@ -335,6 +335,8 @@ class CostProfile(BaseModel):
     None if that was not measured; then it has all that the host tells of."""
     memory_steps: Annotated[float, Field(ge=0, le=1_000)] | None = None
     """The step from there to memory over that from L2, see `iosim.caches`."""
+    pulse_ns: Annotated[float, Field(gt=0)] | None = None
+    """How long a pulse took at full speed, see `iosim.calm`; None if that was not measured."""
     interference: Interference | None = None
     """Time that others took from the core where it was measured; for `Machine`."""
     warnings: list[str] = []

@@ -47,6 +47,10 @@ RECORD = np.dtype(
   time stamp, SO_TIMESTAMPNS of socket(7)).
 """
 
+PULSE = np.dtype([("at_ns", np.int64), ("took_ns", np.int64), ("server_ns", np.int64)])
+"""A look at the server's core during a real run: when, from the start of the load; how long a short
+piece of work took there, see `iosim.host.pulse`; and the server's processor time until then."""
+
 _FORMAT = 2
 
 
@@ -113,6 +117,8 @@ class Run:
     memory_bytes: Mapping[str, int] | None = None
     """The most memory that a simulated server took at any one time: of its threads, sockets,
     epoll items and poll entries, and their total. None for a real run."""
+    pulses: npt.NDArray[np.void] = field(default_factory=lambda: np.zeros(0, PULSE))
+    """Array of `PULSE` of a real run, from its first reply on, some milliseconds apart."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """What it takes to make the run again: versions, workload, machine, cost profile, host."""
 
@@ -176,9 +182,14 @@ class Run:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write everything to one file (NumPy .npz); an existing one is replaced whole."""
         about = asdict(self) | {"format": _FORMAT}
-        del about["records"]
+        del about["records"], about["pulses"]
         with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, records=self.records, about=np.array(json.dumps(about)))
+            np.savez_compressed(
+                file,
+                records=self.records,
+                pulses=self.pulses,
+                about=np.array(json.dumps(about)),
+            )
         return Path(path)
 
     @classmethod
@@ -187,13 +198,14 @@ class Run:
         try:
             # Opened here, since np.load forgets to close a damaged file.
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                records = archive["records"]
-                about = json.loads(str(archive["about"]))
+                arrays, about = dict(archive), json.loads(str(archive["about"]))
             version = about.pop("format")
-            if version == _FORMAT and records.dtype == RECORD:
+            records = arrays["records"]
+            pulses = arrays.get("pulses", np.zeros(0, PULSE))  # An older file has none.
+            if version == _FORMAT and (records.dtype, pulses.dtype) == (RECORD, PULSE):
                 about["tasks"] = tuple(TaskTimes(**task) for task in about["tasks"])
                 about["core_times"] = tuple(CoreTimes(**core) for core in about["core_times"])
-                return cls(records=records, **about)
+                return cls(records=records, pulses=pulses, **about)
         except (
             OSError,
             ValueError,

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from iosim.caches import Caches
 from iosim.calibrate import benchmarks, estimate
 from iosim.calibrate.bench import BENCHMARKS, CHECKS, NEEDS, OTHERS, Row
-from iosim.calibrate.quiet import quiet
+from iosim.calibrate.quiet import quiet, shortest_ns
 from iosim.costs import CostProfile
 from iosim.errors import HostRefused
 from iosim.files import replacing
@@ -142,6 +142,7 @@ def calibrate(
         wakeup_source="measured",
         l3_bytes=third_level and third_level[0],
         memory_steps=third_level and third_level[1],
+        pulse_ns=shortest_ns(chain.from_iterable(passes)) or None,
         interference=estimate.interference(noted),
         warnings=_warnings(passes, disturbed),
     )

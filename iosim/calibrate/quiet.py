@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from iosim.calibrate.bench import Row
-from iosim.host.pulse import FULL_SPEED
+from iosim.calm import FULL_SPEED
 
 FEWEST, LEAST = 3, 0.05
 """With fewer quiet measurements than these, or a smaller share, a pass does not count for a row."""
@@ -23,7 +23,7 @@ def quiet(passes: Sequence[Sequence[Row]]) -> tuple[list[Row], list[str]]:
     Of such a row the quarter with the shortest pulses counts. What was measured hardly ever does
     not count at all.
     """
-    limit_ns = FULL_SPEED * _shortest_ns(row for rows in passes for row in rows)
+    limit_ns = FULL_SPEED * shortest_ns(row for rows in passes for row in rows)
     same: dict[tuple[str, str], list[Row]] = {}
     for row in (row for rows in passes for row in rows):
         same.setdefault((row.benchmark, row.about), []).append(row)
@@ -49,7 +49,7 @@ def _enough(kept: Row, row: Row) -> bool:
     return len(kept.values) >= min(max(FEWEST, LEAST * count), count)
 
 
-def _shortest_ns(rows: Iterable[Row]) -> float:
+def shortest_ns(rows: Iterable[Row]) -> float:
     """The pulse at full speed. A few may be shorter than any should be."""
     pulses_ns = [pulse_ns for row in rows for pulse_ns in row.pulses_ns if pulse_ns > 0]
     return float(np.quantile(pulses_ns, 0.02)) if pulses_ns else 0.0

@@ -115,7 +115,9 @@ def _print_comparison(result: Comparison, folder: Path, found: cache.Found) -> N
         "p99": ("latency p99", units.format_time),
     }
     for cell in result.cells:
-        for name, about in zip(FIGURES, (cell.model, f"  {cell.verdict}", "", ""), strict=True):
+        calm = f"  at full speed {cell.calm_share:.0%} of the time"
+        about_cell = (cell.model, f"  {cell.verdict}", calm, "")
+        for name, about in zip(FIGURES, about_cell, strict=True):
             heading, text = formats[name]
             table.add_row(
                 about,
@@ -127,7 +129,8 @@ def _print_comparison(result: Comparison, folder: Path, found: cache.Found) -> N
                 end_section=name == FIGURES[-1],
             )
     console().print(table)
-    print("error: simulated relative to real; noise: the real run farthest from their median")
+    print("error: simulated relative to real; noise: the real run farthest from their median;")
+    print("of real runs, what passed while the server's core was at full speed counts")
     for name, reason in result.skipped.items():
         print(f"skipped {name}: {reason}")
     print(f"cost profile: {found}")

@@ -7,18 +7,17 @@ not tell. But whatever slows a program slows this work too.
 
 from __future__ import annotations
 
-import os
+from itertools import repeat
 from time import monotonic_ns, thread_time_ns
 
-_CALLS = 40
-FULL_SPEED = 1.15
-"""At full speed a pulse takes at most so many times the shortest. On the virtual machine where it
-was tried pulses took 1.0 to 1.1 times the shortest, or 1.3 to 1.7 times, and nothing between."""
+from iosim.calm import FULL_SPEED
+
+_STEPS = 300
 
 
 def pulse_ns() -> int:
-    """Processor time of short system calls, about 10 us; the lesser of two, as the first may have
-    to fetch the code into the caches."""
+    """Processor time of a short loop, about 2 us; the lesser of two, as the first may have to fetch
+    the code into the caches."""
     return min(_work_ns(), _work_ns())
 
 
@@ -32,8 +31,7 @@ def calm_pulse_ns(shortest_ns: float, patience_ns: int) -> int:
 
 
 def _work_ns() -> int:
-    getppid = os.getppid
     began_ns = thread_time_ns()
-    for _ in range(_CALLS):
-        getppid()
+    for _ in repeat(None, _STEPS):
+        pass
     return thread_time_ns() - began_ns

@@ -139,6 +139,7 @@ class RingCalls(Thread):
         self.in_free_ns += now_ns - began_ns
         self.free_since_ns = 0
         completions = []
+        sent = False
         connections = self.server.connections
         for number, result, flags in entries:
             opcode, fd, nbytes, user_data = ring.meaning(number)
@@ -150,9 +151,13 @@ class RingCalls(Thread):
             elif (connection := connections.get(fd)) is not None:
                 if opcode == _RECV:
                     connection.copied_ns = connection.noticed_ns = now_ns
-                elif result < nbytes:
-                    ring.hand_back(connection, nbytes - max(0, result))
+                else:
+                    sent = True
+                    if result < nbytes:
+                        ring.hand_back(connection, nbytes - max(0, result))
             buffer = flags >> CQE_BUFFER_SHIFT if flags & CQE_BUFFER else None
             completions.append(Completion(user_data, result, buffer, bool(flags & CQE_MORE)))
+        if sent and now_ns >= self.server.meter.due_ns:
+            self.server.meter.look(now_ns)
         return completions
         yield

@@ -15,7 +15,7 @@ from iosim.host.server import Snapshot, Task
 from iosim.kernel import Program
 from iosim.models import Model, get, resolve
 from iosim.provenance import provenance
-from iosim.results import RECORD, Run, TaskTimes
+from iosim.results import PULSE, RECORD, Run, TaskTimes
 from iosim.workload import Schedule, Workload
 
 SETTLE_S = 0.3
@@ -76,9 +76,11 @@ def run_real(
         _hear_either(load, server, offered_s * 4 + patience_s + 60)
         after: Snapshot = server.ask("snapshot")
         sent = load.hear(20)
-        seen = server.ask("times")
+        seen, looks = server.ask("times")
     load_costs = {"send_ns": float(np.median(sent.pop("took_ns")))}
     records = _records(schedule, workload, ports, sent, seen)
+    pulses = np.array(looks, PULSE)
+    pulses["at_ns"] -= sent["begin_ns"][0]
     tasks, wait_ns, copy_ns = _task_times(before, after)
     return Run(
         model=name,
@@ -96,6 +98,7 @@ def run_real(
         elapsed_ns=int(records["replied_ns"].max()),
         cores=1,
         wall_s=time.perf_counter() - began_s,
+        pulses=pulses,
         provenance=provenance(
             model=model, workload=workload, seed=seed, host=thishost.facts(), load=load_costs
         ),

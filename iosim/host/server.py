@@ -159,13 +159,12 @@ def run(pipe: Pipe, program: Program, server: Server) -> None:
             elif request == "snapshot":
                 pipe.tell(snapshot(server, me))
             elif request == "times":
-                pipe.tell(
-                    {
-                        c.peer_port: (c.noticed_at_ns, c.copied_at_ns, c.done_at_ns)
-                        for c in server.every_connection
-                        if c.copied_at_ns
-                    }
-                )
+                times = {
+                    c.peer_port: (c.noticed_at_ns, c.copied_at_ns, c.done_at_ns)
+                    for c in server.every_connection
+                    if c.copied_at_ns
+                }
+                pipe.tell((times, server.meter.seen))
 
     server.run = guarded
     threading.Thread(target=control, daemon=True).start()
@@ -173,6 +172,7 @@ def run(pipe: Pipe, program: Program, server: Server) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     gc.collect()
     gc.disable()
+    server.meter.start()
     # Told only now, so that connections come to a program that has begun.
     pipe.tell(server.listener.getsockname()[1])
     guarded(program, server.listener.fileno())

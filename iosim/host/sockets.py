@@ -126,6 +126,8 @@ class SocketCalls(Thread):
         except ConnectionError as error:
             return _number(error)
         connection.sent = (connection.sent + sent) % server.reply_bytes
+        if not connection.sent and (now_ns := monotonic_ns()) >= server.meter.due_ns:
+            server.meter.look(now_ns)
         return sent
         yield
 

@@ -13,6 +13,7 @@ from time import monotonic_ns
 from typing import Any
 
 from iosim.host.libaio import Aio
+from iosim.host.meter import Meter
 from iosim.kernel import READ_BYTES, Call, Request
 
 BACKLOG = 4096
@@ -85,6 +86,7 @@ class Server:
         self.files: dict[int, Any] = {}
         """Kernel objects that are no sockets, by descriptor."""
         self.aio: Aio | None = None
+        self.meter = Meter()
         self.threads: list[Thread] = []
         self.ended: dict[int, Any] = {}
         """Last counters of the threads that are no more, by native id."""

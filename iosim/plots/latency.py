@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def distributions(cells: Sequence[Cell]) -> Figure:
     """Latency distributions, simulated over real: one panel per model.
 
-    Each real run is a line of its own, so that the noise of reality can be seen.
+    Each real run that counts is a line of its own, so that the noise of reality can be seen.
     """
     import numpy as np
 
@@ -28,13 +28,14 @@ def distributions(cells: Sequence[Cell]) -> Figure:
         figure = canvas(3.1 * columns, 2.35 * rows + 0.75)
         axes = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
         for axis, cell in zip(axes, cells, strict=False):
-            for runs, colour, label, width in (
-                (cell.real_runs, PALETTE["vermilion"], "real", 0.9),
-                (cell.simulated_runs[:1], PALETTE["blue"], "simulated", 2.0),
+            simulated = [run.latency_ns for run in cell.simulated_runs[:1]]
+            for latencies_ns, colour, label, width in (
+                (cell.real_latencies_ns, PALETTE["vermilion"], "real", 0.9),
+                (simulated, PALETTE["blue"], "simulated", 2.0),
             ):
-                for number, run in enumerate(runs):
+                for number, latency_ns in enumerate(latencies_ns):
                     axis.plot(
-                        np.quantile(run.latency_ns, probability) / 1e3,
+                        np.quantile(latency_ns, probability) / 1e3,
                         probability * 100,
                         color=colour,
                         linewidth=width,

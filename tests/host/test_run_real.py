@@ -22,6 +22,7 @@ from processes import alive, children, established, wait_until
 
 from iosim.errors import HostRefused, IosimError, RunFailed
 from iosim.host import run_real, why_not
+from iosim.host.meter import GAP_NS
 from iosim.host.server import listen
 from iosim.kernel import Call, Kernel
 from iosim.models import MODELS, get
@@ -69,6 +70,12 @@ def check(run: Run, workload: Workload) -> None:
     elif family is not None:
         assert (records["noticed_ns"] <= records["copied_ns"]).all()
     assert (records["done_ns"] <= records["replied_ns"]).all()
+    pulses = run.pulses
+    assert records["done_ns"].min() <= pulses["at_ns"][0]
+    assert (np.diff(pulses["at_ns"]) >= GAP_NS).all()
+    assert (pulses["took_ns"] > 0).all()
+    assert (np.diff(pulses["server_ns"]) > 0).all()
+    assert pulses["server_ns"][-1] - pulses["server_ns"][0] <= run.cpu_ns
     for client in range(workload.connections):
         own = records[records["connection"] == client]
         for name in ("sent_ns", "copied_ns", "done_ns", "replied_ns"):

@@ -1,8 +1,4 @@
-"""What a message takes to the other end, and what waking a thread up for it adds.
-
-No pulse tells here what counts. Where neighbours or a lower frequency have come to a core while it
-slept, it runs slowly for a while after it has been woken: that is part of what waking up takes.
-"""
+"""What a message takes to the other end, and what waking a thread up for it adds."""
 
 from __future__ import annotations
 
@@ -34,6 +30,7 @@ def delivery(bench: Bench) -> Call[None]:
     fd = bench.fds[0]
     expected = {"delivery_ns": 1.0, "recv_ns": 1.0, "eagain_ns": 0.5} | twice
     for first in range(0, 16 * bench.rounds, CHUNK):
+        before_ns = bench.place.pulse_ns()
         parts = (number * _GOLDEN % 1 for number in range(first, first + CHUNK))
         pauses_ns = [50_000 + int(20_000 * part) for part in parts]
         yield from bench.peer.exchange([0, 0, *pauses_ns], SMALL_BYTES)
@@ -43,10 +40,11 @@ def delivery(bench: Bench) -> Call[None]:
                 pass
             seen.append(kernel.monotonic_ns())
             yield from kernel.send(fd, SMALL_BYTES)
+        pulse_ns = max(before_ns, bench.place.pulse_ns())
         told = yield from bench.peer.exchanged()
         for copied_ns, exchange in list(zip(seen, told, strict=True))[WARM_UP:]:
-            bench.note("there", copied_ns - exchange.sent_ns, **expected)
-            bench.note("back", exchange.replied_ns - copied_ns, reply_ns=1, **copy)
+            bench.note("there", copied_ns - exchange.sent_ns, pulse_ns, **expected)
+            bench.note("back", exchange.replied_ns - copied_ns, pulse_ns, reply_ns=1, **copy)
 
 
 @benchmark()
@@ -66,6 +64,7 @@ def wakeups(bench: Bench) -> Call[None]:
         count = WARM_UP + min(CHUNK, max(1, _MOST_NS // idle_ns))
         yield from bench.peer.exchange([idle_ns] * count, SMALL_BYTES)
         seen = []
+        before_ns = bench.place.pulse_ns()
         for _ in range(count):
             spent_ns, began_ns = kernel.process_time_ns(), kernel.monotonic_ns()
             yield from kernel.epoll_wait(epfd, 1)
@@ -75,6 +74,7 @@ def wakeups(bench: Bench) -> Call[None]:
             yield from kernel.send(fd, SMALL_BYTES)
             spent_ns = kernel.process_time_ns() - spent_ns
             seen.append((began_ns, noticed_ns, ready_ns, spent_ns))
+        pulse_ns = max(before_ns, bench.place.pulse_ns())
         told = yield from bench.peer.exchanged()
         for (began_ns, noticed_ns, ready_ns, spent_ns), exchange in list(
             zip(seen, told, strict=True)
@@ -86,4 +86,4 @@ def wakeups(bench: Bench) -> Call[None]:
                 ("processor time", spent_ns - bench.overhead_ns),
                 ("send", exchange.took_ns),
             ):
-                bench.note(f"{what}, {idle_ns}", value)
+                bench.note(f"{what}, {idle_ns}", value, pulse_ns)
