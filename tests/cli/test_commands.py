@@ -232,7 +232,7 @@ def test_compare(iosim: Command) -> None:
     assert [cell["model"] for cell in result["cells"]] == ["epoll", "blocking"]
     for cell in result["cells"]:
         assert set(cell) == {
-            *("model", "workload", "simulated", "real", "errors", "noise", "verdict")
+            *("model", "workload", "simulated", "real", "errors", "noise", "calm_share", "verdict")
         }
         assert cell["workload"]["connections"] == 8
         for name in ("simulated", "real", "errors", "noise"):
@@ -240,7 +240,8 @@ def test_compare(iosim: Command) -> None:
         for name in COMPARED:
             relative = cell["simulated"][name] / cell["real"][name] - 1
             assert cell["errors"][name] == pytest.approx(relative)
-        assert cell["verdict"].startswith(("agrees", "disagrees"))
+        assert cell["verdict"].startswith(("agrees", "disagrees", "too noisy to tell"))
+        assert 0 <= cell["calm_share"] <= 1
     folder = Path(result["results"])
     assert folder.parent.name == "results"
     assert json.loads((folder / "comparison.json").read_text())["cells"] == result["cells"]
