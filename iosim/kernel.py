@@ -70,12 +70,7 @@ class Request(NamedTuple):
     reply_bytes: int
 
 
-class _Entry(NamedTuple):
-    user_data: Any
-    result: int
-
-
-class Completion(_Entry):
+class Completion(tuple[Any, int]):
     """One completion queue entry, io_uring_enter(2): the pair (user_data, result), and its flags.
 
     The flags are attributes, so that programs without multishot requests unpack a pair.
@@ -86,15 +81,18 @@ class Completion(_Entry):
     more: bool = False
     """The request goes on and will complete again (IORING_CQE_F_MORE)."""
 
-    def __new__(
-        cls, user_data: Any, result: int, buffer: int | None = None, more: bool = False
-    ) -> Completion:
-        entry = tuple.__new__(cls, (user_data, result))
-        if buffer is not None:
-            entry.buffer = buffer
-        if more:
-            entry.more = more
-        return entry
+    @property
+    def user_data(self) -> Any:
+        """What the submission was tagged with."""
+        return self[0]
+
+    @property
+    def result(self) -> int:
+        """What the call would have returned, or an error as a negative number."""
+        return self[1]
+
+    def __repr__(self) -> str:
+        return f"Completion(user_data={self.user_data!r}, result={self.result!r})"
 
 
 class FdSet(Protocol):

@@ -155,8 +155,12 @@ class RingCalls(Thread):
                     sent = True
                     if result < nbytes:
                         ring.hand_back(connection, nbytes - max(0, result))
-            buffer = flags >> CQE_BUFFER_SHIFT if flags & CQE_BUFFER else None
-            completions.append(Completion(user_data, result, buffer, bool(flags & CQE_MORE)))
+            completion = Completion((user_data, result))
+            if flags & CQE_BUFFER:
+                completion.buffer = flags >> CQE_BUFFER_SHIFT
+            if flags & CQE_MORE:
+                completion.more = True
+            completions.append(completion)
         if sent and now_ns >= self.server.meter.due_ns:
             self.server.meter.look(now_ns)
         return completions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,23 +97,22 @@ class Replies:
             self._unsent[fd] = owed
             yield from self._send(fd)
 
-    def sent(self, fd: int, result: int) -> Call[None]:
+    def sent(self, fd: int, result: int) -> Iterable[Any]:
         """A send has completed: go on with the rest. A connection that failed gets no more."""
         self._unsent[fd] -= result if result > 0 else self._unsent[fd]
         if self._unsent[fd]:
-            yield from self._send(fd)
-        else:
-            del self._unsent[fd]
+            return self._send(fd)
+        del self._unsent[fd]
+        return ()
 
     def _send(self, fd: int) -> Call[None]:
         yield from room(self._kernel, self._ring)
         self._kernel.prep_send(self._ring, fd, self._unsent[fd], (SENDING, fd))
 
 
-def room(kernel: Kernel, ring: Any) -> Call[None]:
-    """Make room for one more submission."""
-    if not kernel.sq_space_left(ring):
-        yield from kernel.io_uring_submit(ring)
+def room(kernel: Kernel, ring: Any) -> Iterable[Any]:
+    """Make room for one more submission: something to `yield from`, nothing if there is some."""
+    return () if kernel.sq_space_left(ring) else kernel.io_uring_submit(ring)
 
 
 @dataclass(frozen=True)
@@ -141,22 +141,18 @@ class IoUring(Model):
         while True:
             for (what, fd), result in (yield from kernel.io_uring_enter(ring, min_complete=1)):
                 if what is ACCEPTING:
-                    yield from receive(kernel, ring, result)
+                    yield from room(kernel, ring)
+                    kernel.prep_recv(ring, result, READ_BYTES, (RECEIVING, result))
                     yield from room(kernel, ring)
                     kernel.prep_accept(ring, listener, (ACCEPTING, listener))
                 elif what is SENDING:
                     yield from replies.sent(fd, result)
                 elif result > 0:
                     yield from replies.answer(fd, result)
-                    yield from receive(kernel, ring, fd)
+                    yield from room(kernel, ring)
+                    kernel.prep_recv(ring, fd, READ_BYTES, (RECEIVING, fd))
                 else:
                     yield from kernel.close(fd)
-
-
-def receive(kernel: Kernel, ring: Any, fd: int) -> Call[None]:
-    """Submit the next receive on a connection."""
-    yield from room(kernel, ring)
-    kernel.prep_recv(ring, fd, READ_BYTES, (RECEIVING, fd))
 
 
 @dataclass(frozen=True)

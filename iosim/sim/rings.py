@@ -69,8 +69,9 @@ class Submission:
         READY.happens_to(self)
         if not self.multishot:
             self.disarm()
-        self.ring.due.append(self)
-        return self.ring.tell()
+        ring = self.ring
+        ring.due.append(self)
+        return ring.wake() if ring.sq_thread is None else ring.sq_thread.tell()
 
     def arm(self) -> None:
         """Wait until the socket is readable."""
@@ -109,7 +110,7 @@ class Ring:
         """Submitted, and not yet taken up by the kernel thread of SQPOLL."""
         self.due: deque[Submission] = deque()
         """Armed submissions whose socket has become readable (task work)."""
-        self.completed: deque[Posted] = deque()
+        self.completed: list[Posted] = []
         """The completion queue."""
         self.overflown: deque[Posted] = deque()
         """What did not fit it (IORING_FEAT_NODROP)."""
@@ -132,26 +133,16 @@ class Ring:
         self.space_left -= 1
         self.prepared.append(submission)
 
-    def tell(self) -> bool:
-        """There is work for the thread that works the ring; True if that woke an idle core."""
-        if self.sq_thread is not None:
-            return self.sq_thread.tell()
-        return self.wake()
+    def submit(self) -> list[Submission]:
+        """Empty the submission queue into the hands of the thread that enters the ring."""
+        prepared, self.prepared = self.prepared, []
+        self.space_left = self.entries
+        return prepared
 
     def wake(self) -> bool:
         """Wake the thread that waits in a call; True if that woke an idle core."""
         thread, self.waiting, self.wanted = self.waiting, None, 0
         return thread is not None and thread.cpu.wake(thread)
-
-    def post(self, posted: Posted) -> None:
-        """Complete: in the queue if it has room."""
-        # As `has_room` tells, in less time.
-        if self.overflown or len(self.completed) >= self.cq_entries:
-            self.overflown.append(posted)
-        else:
-            self.completed.append(posted)
-        if self.sq_thread is not None and len(self.completed) >= self.wanted > 0:
-            self.wake()
 
     def flush(self) -> None:
         """Move what is in overflow into the queue, as far as it has room."""
@@ -160,12 +151,14 @@ class Ring:
 
     def take(self, now_ns: int) -> list[Completion]:
         """Empty the completion queue into the program's hands."""
-        posted, self.completed = self.completed, deque()
-        for _, source, copied_ns in posted:
+        posted, self.completed = self.completed, []
+        completions = []
+        for completion, source, copied_ns in posted:
+            completions.append(completion)
             if source is not None:
                 source.copied_ns = copied_ns
                 source.noticed_ns = now_ns
-        return [completion for completion, _, _ in posted]
+        return completions
 
 
 class RingWork(Thread):
@@ -275,11 +268,23 @@ class RingWork(Thread):
         The thread of SQPOLL must have paid for the work: the program looks at the queue meanwhile.
         """
         ring, file = submission.ring, submission.file
-        completion = Completion(submission.user_data, result, buffer, more)
+        completion = Completion((submission.user_data, result))
+        if buffer is not None:
+            completion.buffer = buffer
+        if more:
+            completion.more = True
+        source, copied_ns = None, 0
         if submission.opcode == "recv" and result >= 0:
-            ring.post((completion, file, self.now_ns))
+            # `self.now_ns`, without the time that a property takes.
+            source, copied_ns = file, self.env.now_ns + self.debt_ns - self.cold_ns
+        posted = completion, source, copied_ns
+        # As `ring.has_room()` tells, in less time.
+        if ring.overflown or len(ring.completed) >= ring.cq_entries:
+            ring.overflown.append(posted)
         else:
-            ring.post((completion, None, 0))
+            ring.completed.append(posted)
+        if ring.sq_thread is not None and len(ring.completed) >= ring.wanted > 0:
+            ring.wake()
         if more:
             COMPLETE_WITH_MORE.happens_to(submission)
             return
@@ -443,7 +448,8 @@ class RingCalls(RingWork, Kernel):
     def io_uring_submit(self, ring: Ring) -> Call[None]:
         yield from self.pay()
         if ring.sq_thread is None:
-            yield from self._submit(ring)
+            self._charge_enter()
+            yield from self._carry_out(ring.submit())
             return
         woke = self._publish(ring)
         if woke or not ring.space_left:
@@ -461,10 +467,13 @@ class RingCalls(RingWork, Kernel):
             min_complete = ring.cq_entries
         if ring.sq_thread is not None:
             return (yield from self._enter_polled(ring, min_complete))
-        yield from self._submit(ring)
+        self._charge_enter()
+        if ring.prepared:
+            yield from self._carry_out(ring.submit())
         while True:
             while ring.due:
-                due, ring.due = ring.due, deque()
+                due = list(ring.due)
+                ring.due.clear()
                 yield from self._carry_out(due)
             if ring.overflown:
                 ring.flush()
@@ -474,14 +483,7 @@ class RingCalls(RingWork, Kernel):
                 yield from self.pay()
             if not ring.due:
                 yield from self._wait(ring, min_complete)
-        return ring.take(self.now_ns)
-
-    def _submit(self, ring: Ring) -> Call[None]:
-        """Enter the ring and carry out or arm what was prepared."""
-        self._charge_enter()
-        prepared, ring.prepared = ring.prepared, []
-        ring.space_left = ring.entries
-        return self._carry_out(prepared)
+        return ring.take(self.env.now_ns + self.debt_ns - self.cold_ns)
 
     def _enter_polled(self, ring: Ring, min_complete: int) -> Call[list[Completion]]:
         """io_uring_enter where a kernel thread works the ring."""
@@ -508,7 +510,7 @@ class RingCalls(RingWork, Kernel):
         ring.published += ring.prepared
         ring.prepared = []
         slept = ring.sq_thread.needs_wakeup
-        ring.tell()
+        ring.sq_thread.tell()
         return slept
 
     def _wait(self, ring: Ring, wanted: int) -> Call[None]:
@@ -521,8 +523,10 @@ class RingCalls(RingWork, Kernel):
         return self.sleep()
 
     def _charge_enter(self) -> None:
-        self.system.syscalls["io_uring_enter"] += 1
-        self.charge(self.system.prices.uring_enter_ns)
+        system = self.system
+        system.syscalls["io_uring_enter"] += 1
+        self.debt_ns += system.prices.uring_enter_ns
+        self.debt_user_ns += self.user_share_ns
 
 
 def _rounded(number: int, most: int) -> int:
