@@ -28,7 +28,7 @@ class Clients:
         self._system = system
         self._records = system.records
         nic = system.machine.nic
-        self._card = None if nic is None else Card(system, nic)
+        self._card = None if nic is None else Card(system, nic, self._crossed)
         if nic is None:
             # What arrives over loopback is on its socket at once.
             self._records.ready_ns = self._records.arrival_ns
@@ -113,38 +113,45 @@ class Clients:
 
     def _send_next(self) -> None:
         """Open loop: have the next request sent when it is due or the generator is free."""
-        if self._next < len(self._intended_ns):
-            there_ns = self._send(self._next, self.origin_ns + self._intended_ns[self._next])
-            self._arrival.set(there_ns - self._env.now_ns)
+        number = self._next
+        if number < len(self._intended_ns):
+            sent_ns = self._send(number, self.origin_ns + self._intended_ns[number])
+            if self._card is None:
+                self._arrival.set(sent_ns + self._way_in_ns - self._env.now_ns)
 
     def _arrive_next(self, _: object) -> None:
         self._arrive(self._next)
         self._next += 1
         self._send_next()
 
+    def _crossed(self, number: int) -> None:
+        """Network card: a request has come over the wire, for the first time or again."""
+        if number == self._next and not self._closed_loop:
+            self._next += 1
+            self._send_next()
+
     def _send_now(self, number: int, due_ns: int) -> None:
         """Closed loop: send a request that has become due."""
-        there_ns = self._send(number, due_ns)
-        call_in(self._env, there_ns - self._env.now_ns, lambda _: self._arrive(number))
+        sent_ns = self._send(number, due_ns)
+        if self._card is None:
+            delay_ns = sent_ns + self._way_in_ns - self._env.now_ns
+            call_in(self._env, delay_ns, lambda _: self._arrive(number))
 
     def _send(self, number: int, intended_ns: int) -> int:
-        """Send a request at `intended_ns` or as soon as the generator is free.
-
-        Returns when it is on the server's machine or, with a network card, begins its way there.
-        """
+        """Send a request at `intended_ns` or as soon as the generator is free; returns when."""
         free_ns, records = self._free_ns, self._records
         sent_ns = intended_ns if intended_ns > free_ns else free_ns  # max() takes much longer
         self._free_ns = sent_ns + self._send_ns
         records.intended_ns[number] = intended_ns
         records.sent_ns[number] = sent_ns
-        return sent_ns if self._card is not None else sent_ns + self._way_in_ns
+        if self._card is not None:
+            connection = self._connections[self._connection_of[number]]
+            self._card.request(connection, number, self._request_bytes, sent_ns)
+        return sent_ns
 
     def _arrive(self, number: int) -> None:
-        """The request is on the server's machine or, with a network card, on its way there."""
+        """Loopback: the request is on the server's machine."""
         connection = self._connections[self._connection_of[number]]
-        if self._card is not None:
-            self._card.request(connection, number, self._request_bytes)
-            return
         self._records.arrival_ns[number] = self._env.now_ns
         if deliver(self._system, connection, self._request_bytes):
             self._free_ns += self._wake_ns

@@ -9,7 +9,10 @@ from typing import Any
 import simpy
 from simpy.events import NORMAL, URGENT, EventPriority
 
-__all__ = ["Alarm", "Environment", "Pause", "Process", "Timer", "call_in", "events_made"]
+__all__ = ["FIRST", "Alarm", "Environment", "Pause", "Process", "Timer", "call_in", "events_made"]
+
+FIRST = EventPriority(URGENT - 1)
+"""The priority of what is there before anything else of its instant looks."""
 
 
 class Environment(simpy.Environment):
@@ -125,15 +128,21 @@ class Timer(simpy.Event):
 
     _ok, _value = True, None
 
-    def __init__(self, env: simpy.Environment, callback: Callable[[simpy.Event], object]) -> None:
+    def __init__(
+        self,
+        env: simpy.Environment,
+        callback: Callable[[simpy.Event], object],
+        priority: EventPriority = URGENT,
+    ) -> None:
         self.env = env
         self._callbacks: list[Callable[[Any], Any]] = [callback]
+        self._priority = priority
 
     def set(self, delay_ns: int) -> None:
         """Go off after `delay_ns`; once is enough until then."""
         self.callbacks = self._callbacks
         env = self.env
-        heappush(env._queue, (env._now + delay_ns, URGENT, next(env._eid), self))
+        heappush(env._queue, (env._now + delay_ns, self._priority, next(env._eid), self))
 
 
 def call_in(

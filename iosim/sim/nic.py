@@ -10,10 +10,11 @@ the window of one packet that RFC 5681 begins again with, though it would grow.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from functools import cache
 
 from iosim.machine import Nic
-from iosim.sim.engine import call_in
+from iosim.sim.engine import FIRST, Environment, Timer
 from iosim.sim.napi import Ksoftirqd, RxQueue
 from iosim.sim.sockets import Connection, deliver, spread
 from iosim.sim.system import System
@@ -41,6 +42,53 @@ class Link:
             begin = self._free
         self._free = begin + self._length(payload_bytes)
         return self._free // self._rate + self._latency_ns
+
+
+class Uplink(Link):
+    """The direction to the server. It is told of packets before they are sent, so that each has
+    one event only: its arrival."""
+
+    def __init__(self, nic: Nic, env: Environment, arrive: Callable[[Packet], None]) -> None:
+        super().__init__(nic)
+        self._env = env
+        self._on_arrival = arrive
+        self._packets: deque[tuple[int, Packet]] = deque()
+        """When each is sent, in that order; the first is the next to arrive."""
+        self._free_before = 0
+        """What `_free` was before the first of them."""
+        self._arrival = Timer(env, self._arrive, FIRST)
+
+    def send(self, packet: Packet, sent_ns: int) -> None:
+        """A client sends a packet at `sent_ns`, now or later."""
+        packets = self._packets
+        place = len(packets)
+        while place and sent_ns < packets[place - 1][0]:
+            place -= 1
+        packets.insert(place, (sent_ns, packet))
+        if place:
+            return
+        if len(packets) > 1:
+            # What would have been the next to arrive is sent later.
+            self._free = self._free_before
+            self._arrival = Timer(self._env, self._arrive, FIRST)
+        self._carry_first()
+
+    def _carry_first(self) -> None:
+        """Foresee the arrival of the first packet."""
+        sent_ns, packet = self._packets[0]
+        self._free_before = self._free
+        self._arrival.set(self.carry(sent_ns, packet.nbytes) - self._env.now_ns)
+
+    def _arrive(self, arrival: object) -> None:
+        """The first packet arrives, unless it was another one when this arrival was foreseen."""
+        if arrival is not self._arrival:
+            return
+        packets = self._packets
+        # All that is sent from now on comes behind it, so that it can stay the first meanwhile.
+        self._on_arrival(packets[0][1])
+        packets.popleft()
+        if packets:
+            self._carry_first()
 
 
 class Stream:
@@ -82,12 +130,14 @@ class Packet:
 class Card:
     """The network card, the wire and the clients' end of it."""
 
-    def __init__(self, system: System, nic: Nic) -> None:
+    def __init__(self, system: System, nic: Nic, crossed: Callable[[int], None]) -> None:
+        """`crossed` is called when the last packet of a request comes, also if it is dropped."""
         self._system = system
         self._nic = nic
         self._env = system.env
+        self._crossed = crossed
         self._payload_bytes = nic.payload_bytes
-        self._in, self._out = Link(nic), Link(nic)
+        self._in, self._out = Uplink(nic, system.env, self._arrive), Link(nic)
         helpers = [Ksoftirqd(system, core) for core in range(len(system.cpu.cores))]
         self._queues: list[RxQueue[Packet]] = [
             RxQueue(system, nic, helpers[queue % len(helpers)], self._receive)
@@ -98,8 +148,8 @@ class Card:
         self.drops = 0
         """Packets that found their ring full."""
 
-    def request(self, connection: Connection, number: int, nbytes: int) -> None:
-        """A client sends a request now."""
+    def request(self, connection: Connection, number: int, nbytes: int, sent_ns: int) -> None:
+        """A client sends a request at `sent_ns`, now or later."""
         stream = self._streams.get(connection.client)
         if stream is None:
             queue = self._queues[spread(connection.client) % len(self._queues)]
@@ -107,7 +157,7 @@ class Card:
         while nbytes:
             part = self._payload_bytes if nbytes > self._payload_bytes else nbytes
             nbytes -= part
-            self._send(Packet(stream, number, part, last=not nbytes))
+            self._in.send(Packet(stream, number, part, not nbytes), sent_ns)
 
     def reply(self, nbytes: int, now_ns: int) -> int:
         """The server sends `nbytes`; when the last of them is at the client."""
@@ -118,13 +168,10 @@ class Card:
             arrival_ns = self._out.carry(now_ns, part)
         return arrival_ns
 
-    def _send(self, packet: Packet) -> None:
-        now_ns = self._env.now_ns
-        arrival_ns = self._in.carry(now_ns, packet.nbytes)
-        call_in(self._env, arrival_ns - now_ns, lambda _: self._arrive(packet))
-
     def _arrive(self, packet: Packet) -> None:
         """The packet is at the card, which keeps it if there is room."""
+        if packet.last:
+            self._crossed(packet.number)
         if packet.stream.queue.take(packet):
             self._system.records.arrival_ns[packet.number] = self._env.now_ns
             return
@@ -137,7 +184,7 @@ class Card:
             stream.timeouts += 1
             # The client's clock has run since the packet left it.
             rest_ns = max(0, timeout_ns - nic.latency_ns)
-            call_in(self._env, rest_ns, lambda _: self._send(packet))
+            self._in.send(packet, self._env.now_ns + rest_ns)
 
     def _receive(self, packet: Packet) -> None:
         """The kernel has processed a packet: what is in order goes to the socket."""
@@ -163,5 +210,4 @@ class Card:
         stream.lost.popleft()
         stream.timeouts = 0
         if stream.lost:
-            following = stream.lost[0]
-            call_in(self._env, self._nic.latency_ns, lambda _: self._send(following))
+            self._in.send(stream.lost[0], self._env.now_ns + self._nic.latency_ns)

@@ -122,6 +122,18 @@ def test_each_loss_of_a_packet_doubles_its_timeout() -> None:
     assert times(done, "arrival_ns") == [300, 1_500]
 
 
+def test_what_is_sent_earlier_goes_before_a_packet_that_waits_for_its_timeout() -> None:
+    """As above, but the timeout is 10,000: the lost packet leaves at 400 + 10,000 - 200. The first
+    client has its reply at 1300 + 138 + 82 + 200 and sends again, on a link that is free."""
+    done = run(
+        {"link_bits_per_s": 8 * 10**9, "rx_ring": 1, "retransmit_ns": 10_000},
+        connections=2,
+        requests=3,
+    )
+    assert done.drops == 1
+    assert times(done, "arrival_ns") == [300, 10_500, 2_020]
+
+
 def test_two_queues_interrupt_two_cores() -> None:
     """Clients 0 and 1 of these three differ in queue: both are processed at the same time."""
     first, second = (nic.spread(client) % 2 for client in (0, 1))
@@ -220,22 +232,22 @@ def volume(packets: Iterable[nic.Packet]) -> int:
 def test_nothing_is_lost_for_good(
     card: dict[str, Any], connections: int, more: int, nbytes: int
 ) -> None:
-    """At every delivery, the bytes sent are those delivered, held back, in a ring, on the way, and
-    lost but not yet sent again; a socket has got the first ones that its client sent, each once. A
-    packet is dropped by a full ring and by no other."""
+    """At every delivery, the bytes sent are those delivered, held back, in a ring, on the way or
+    about to be, and lost behind others that are sent again first; a socket has got the first ones
+    that its client sent, each once. A packet is dropped by a full ring and by no other."""
     books = Books()
-    make, send, take = nic.Packet.__init__, nic.Card._send, napi.RxQueue.take
+    make, send, take = nic.Packet.__init__, nic.Uplink.send, napi.RxQueue.take
     receive, deliver = nic.Card._receive, nic.deliver
 
     def checked_make(self: nic.Packet, stream: nic.Stream, *args: Any, **options: Any) -> None:
         make(self, stream, *args, **options)
         books.sent.setdefault(stream, []).append(self)
 
-    def checked_send(self: nic.Card, packet: nic.Packet) -> None:
+    def checked_send(self: nic.Uplink, packet: nic.Packet, sent_ns: int) -> None:
         assert packet not in books.on_the_way
         books.lost.discard(packet)
         books.on_the_way.add(packet)
-        send(self, packet)
+        send(self, packet, sent_ns)
 
     def checked_take(self: napi.RxQueue[nic.Packet], packet: nic.Packet) -> bool:
         before = len(self._ring)
@@ -258,7 +270,7 @@ def test_nothing_is_lost_for_good(
 
     with (
         mock.patch.object(nic.Packet, "__init__", checked_make),
-        mock.patch.object(nic.Card, "_send", checked_send),
+        mock.patch.object(nic.Uplink, "send", checked_send),
         mock.patch.object(napi.RxQueue, "take", checked_take),
         mock.patch.object(nic.Card, "_receive", checked_receive),
         mock.patch.object(nic, "deliver", checked_deliver),
