@@ -34,6 +34,11 @@ class Environment(simpy.Environment):
         self._now = self.now_ns = now_ns
         return True
 
+    def quiet(self, delay_ns: int) -> bool:
+        """Whether nothing at all happens until `delay_ns` from now: `jump` would succeed."""
+        queue = self._queue
+        return not queue or queue[0][0] > self.now_ns + delay_ns
+
     @property
     def scheduled(self) -> int:
         """How many events are still to come."""

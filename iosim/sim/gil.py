@@ -32,6 +32,16 @@ class GilThread(Thread):
     def pay(self) -> Iterable[simpy.Event]:
         if self.helper or len(self.system.tasks) == 1:
             return Thread.pay(self)
+        gil, debt_ns = self.system.gil, self.debt_ns
+        if (
+            not (gil.taken or gil.waiting or gil.forced or self.disturbed)
+            and debt_ns < self.slice_left_ns
+            and self.env.quiet(debt_ns)
+        ):
+            # Nobody can want the lock before it is let go again.
+            gil.take(self, self.env.now_ns + debt_ns - self.debt_user_ns)
+            gil.taken = False
+            return Thread.pay(self)
         return self._pay_under_lock()
 
     def _pay_under_lock(self) -> Work:

@@ -157,13 +157,13 @@ class Gil:
     def __init__(self, generator: np.random.Generator) -> None:
         self.taken = False
         self._generator = generator
-        self._waiting: dict[Task, int] = {}
+        self.waiting: dict[Task, int] = {}
         """Since when each thread waits."""
         self._last: Task | None = None
         """Who has had the lock last."""
         self._switched_ns = 0
         """When it got it from another one."""
-        self._forced: Task | None = None
+        self.forced: Task | None = None
         """Who had to let go and waits for another one to take the lock."""
 
     def take(self, task: Task, now_ns: int) -> None:
@@ -171,13 +171,13 @@ class Gil:
         self.taken = True
         if task is not self._last:
             self._last, self._switched_ns = task, now_ns
-            if self._forced is not None:
-                forced, self._forced = self._forced, None
+            if self.forced is not None:
+                forced, self.forced = self.forced, None
                 forced.cpu.wake(forced)
 
     def wait(self, task: Task, now_ns: int) -> None:
         """Have `task` woken when the lock is let go and it is drawn."""
-        self._waiting[task] = now_ns
+        self.waiting[task] = now_ns
 
     def left_ns(self, now_ns: int) -> int:
         """How long the holder may surely go on.
@@ -185,7 +185,7 @@ class Gil:
         Whoever is still to come does not ask before an interval has gone by.
         """
         left_ns = self.INTERVAL_NS
-        for since_ns in self._waiting.values():
+        for since_ns in self.waiting.values():
             asked_in_ns = self._asks_at_ns(since_ns) - now_ns
             if asked_in_ns < left_ns:
                 left_ns = asked_in_ns
@@ -201,9 +201,9 @@ class Gil:
 
         `forced` is the thread that gives it up because it has to.
         """
-        self.taken, self._forced = False, forced
-        if self._waiting:
-            tasks = list(self._waiting)
+        self.taken, self.forced = False, forced
+        if self.waiting:
+            tasks = list(self.waiting)
             task = tasks[self._generator.integers(len(tasks)) if len(tasks) > 1 else 0]
-            del self._waiting[task]
+            del self.waiting[task]
             task.cpu.wake(task)
