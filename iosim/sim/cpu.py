@@ -14,7 +14,7 @@ the core, notices when the time it had to pay is over, and then makes up for wha
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, Protocol
 
 import simpy
@@ -47,6 +47,9 @@ class Scan(Protocol):
 
 RUNNING, RUNNABLE, SLEEPING = TaskState.RUNNING, TaskState.RUNNABLE, TaskState.SLEEPING
 # Looking a member up in its class is slow, and every sleep does it several times.
+
+_NOTHING: Iterator[simpy.Event] = iter(())
+"""To `yield from` at once: an iterator at its end, so that none has to be made."""
 
 WAKE, DISPATCH = Event(TASK, "wake"), Event(TASK, "dispatch")
 PREEMPT, SLEEP, EXIT = Event(TASK, "preempt"), Event(TASK, "sleep"), Event(TASK, "exit")
@@ -185,7 +188,7 @@ class Task:
         self.slice_left_ns = left_ns
         if debt_ns and not self.env.jump(debt_ns):
             return self._hold(debt_ns)
-        return self._make_up() if self.disturbed else ()
+        return self._make_up() if self.disturbed else _NOTHING
 
     def _hold(self, ns: int) -> Work:
         """Hold the core for a part of a slice."""
