@@ -90,6 +90,9 @@ class Prices:
         "read of a signalfd: each further signal that it takes", call=False
     )
     uring_enter_ns: int = _price("io_uring_enter, without its entries")
+    uring_reap_ns: int = _price(
+        "io_uring_enter that returns completions, however many: extra", call=False
+    )
     uring_sqe_ns: int = _price(
         "one submission that must wait for data, with its arming", call=False
     )

@@ -483,7 +483,7 @@ class RingCalls(RingWork, Kernel):
                 yield from self.pay()
             if not ring.due:
                 yield from self._wait(ring, min_complete)
-        return ring.take(self.env.now_ns + self.debt_ns - self.cold_ns)
+        return self._reap(ring)
 
     def _enter_polled(self, ring: Ring, min_complete: int) -> Call[list[Completion]]:
         """io_uring_enter where a kernel thread works the ring."""
@@ -500,7 +500,13 @@ class RingCalls(RingWork, Kernel):
             if len(ring.completed) < min_complete:
                 yield from self._wait(ring, min_complete)
             ring.flush()
-        return ring.take(self.now_ns)
+        return self._reap(ring)
+
+    def _reap(self, ring: Ring) -> list[Completion]:
+        """Take all completions there are."""
+        if ring.completed:
+            self.debt_ns += self.system.prices.uring_reap_ns
+        return ring.take(self.env.now_ns + self.debt_ns - self.cold_ns)
 
     def _publish(self, ring: Ring) -> bool:
         """Show what was prepared to the kernel thread; True if it slept and had to be woken."""

@@ -40,6 +40,7 @@ COSTS = profile(
         "sigsuspend_ns": 700,
         "sigwaitinfo_ns": 800,
         "uring_enter_ns": 100,
+        "uring_reap_ns": 0,
         "uring_sqe_ns": 150,
         "uring_recv_ns": 250,
         "uring_send_ns": 450,
@@ -276,6 +277,14 @@ def test_user_time_is_added_to_each_call() -> None:
     costs["user_ns"] = costs["user_ns"].model_copy(update={"value": 50})
     run = simulate("blocking", ONE, profile=COSTS.model_copy(update={"costs": costs}))
     assert rows(run) == [(0, 10_000, 10_000, 11_050, 11_050, 14_450, 14_450, 16_870, 18_900)]
+
+
+def test_taking_completions_costs_once_a_call() -> None:
+    """The call that brings the request takes 30 longer, and so does its reply."""
+    costs = dict(COSTS.costs)
+    costs["uring_reap_ns"] = costs["uring_reap_ns"].model_copy(update={"value": 30})
+    run = simulate("io_uring", ONE, profile=COSTS.model_copy(update={"costs": costs}))
+    assert rows(run) == [(0, 10_000, 10_000, 11_050, 11_050, 14_780, 14_750, 16_900, 18_930)]
 
 
 # 50 bytes and 78 of headers take 102 ns at 10 Gbit/s, 30 bytes 86 ns.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from iosim.calibrate.bench import BATCH, SMALL_BYTES, Bench, benchmark, times
+from iosim.calibrate.bench import BATCH, SMALL_BYTES, Bench, benchmark, each, times
 from iosim.kernel import READ_BYTES, Call
 
 ENTRIES = 1_024
@@ -24,7 +24,7 @@ def io_uring_enter(bench: Bench) -> Call[None]:
 @benchmark(needs="io_uring")
 def io_uring_entries(bench: Bench) -> Call[None]:
     """One call for many entries: receives that must wait (uring_sqe_ns), their completions
-    (uring_recv_ns), and sends (uring_send_ns)."""
+    (uring_recv_ns), and sends (uring_send_ns); and sends one by one (uring_reap_ns)."""
     kernel = bench.kernel
     ring = yield from kernel.io_uring_setup(ENTRIES)
     yield from bench.connect()
@@ -40,15 +40,22 @@ def io_uring_entries(bench: Bench) -> Call[None]:
             kernel.prep_send(ring, fd, SMALL_BYTES, fd)
         yield from kernel.io_uring_enter(ring, BATCH)
 
+    def send_one(fd: int) -> Call[None]:
+        kernel.prep_send(ring, fd, SMALL_BYTES, fd)
+        yield from kernel.io_uring_enter(ring, 1)
+
     copy = bench.copy(SMALL_BYTES)
+    call = {"uring_enter_ns": 1.0, "uring_reap_ns": 1.0}
+    calls = dict.fromkeys(call, EACH)
     for _ in range(bench.rounds):
         yield from bench.time("arm", receive(), BATCH, uring_sqe_ns=1, uring_enter_ns=EACH)
         yield from bench.feed(fds)
         block = kernel.io_uring_enter(ring, BATCH)
-        yield from bench.time(
-            "complete", block, BATCH, uring_recv_ns=1, uring_enter_ns=EACH, **copy
-        )
-        yield from bench.time("send", send(), BATCH, uring_send_ns=1, uring_enter_ns=EACH, **copy)
+        yield from bench.time("complete", block, BATCH, uring_recv_ns=1, **calls, **copy)
+        yield from bench.time("send", send(), BATCH, uring_send_ns=1, **calls, **copy)
+        yield from bench.peer.drain(BATCH, SMALL_BYTES)
+        one_by_one = each(send_one, fds)
+        yield from bench.time("send one by one", one_by_one, BATCH, uring_send_ns=1, **call, **copy)
         yield from bench.peer.drain(BATCH, SMALL_BYTES)
 
 
@@ -77,11 +84,10 @@ def io_uring_multishot(bench: Bench) -> Call[None]:
         yield
 
     copy: dict[str, Any] = bench.copy(SMALL_BYTES)
+    calls = {"uring_enter_ns": EACH, "uring_reap_ns": EACH}
     for _ in range(bench.rounds):
         yield from bench.feed(bench.fds)
-        yield from bench.time(
-            "complete", complete(), BATCH, uring_multishot_ns=1, uring_enter_ns=EACH, **copy
-        )
+        yield from bench.time("complete", complete(), BATCH, uring_multishot_ns=1, **calls, **copy)
         yield from bench.time("give back", give_back(), BATCH, uring_buffer_ns=1)
         buffers.clear()
 
