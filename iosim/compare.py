@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from iosim import latencies, stats
+from iosim.agreement import FIGURES, Agreement, Sample
 from iosim.calm import calm, shortest_pulse_ns
 from iosim.costs import CostProfile
 from iosim.errors import IosimError
@@ -23,16 +25,11 @@ from iosim.results import Run
 from iosim.sim import simulate
 from iosim.workload import Workload
 
-FIGURES = ("throughput_per_s", "cpu_ns_per_request", "p50", "p99")
-"""What is compared; p50 and p99 are latencies in ns."""
-
-SHORT = dict(zip(FIGURES, ("throughput", "CPU", "p50", "p99"), strict=True))
-
-LIMIT = 0.30
-"""The largest relative error that still counts as agreement."""
+RANKED = ("cpu_ns_per_request", "p50")
+"""The figures by which models are put in order, the least first."""
 
 FEWEST = 200
-"""A run with fewer requests in its calm parts tells nothing."""
+"""A run with fewer requests in its calm parts tells nothing, and so does a shorter file."""
 
 LIGHT = Workload(connections=64, rate_per_s=10_000.0, requests=10_000)
 """The light load of the main job: costs show in every figure and queues hardly form."""
@@ -67,70 +64,115 @@ class Cell:
         ]
 
     @property
-    def _measured(self) -> tuple[Sequence[Run], float | None]:
-        """The real runs behind the figures, and what full speed is in them; None if everything
-        counts, since there is hardly anything calm."""
+    def tells(self) -> bool:
+        """Whether most real runs count."""
+        return 2 * len(self.counting) > len(self.real_runs)
+
+    @cached_property
+    def agreement(self) -> Agreement:
+        """The figures: of real runs, of those that count and their calm parts.
+
+        If there are none to speak of, everything does, and the verdict says so.
+        """
         counting = self.counting
-        return (counting, self.full_speed_ns) if counting else (self.real_runs, None)
+        runs, full_speed_ns = (counting, self.full_speed_ns) if counting else (self.real_runs, None)
+        return Agreement(
+            [Sample.of(run) for run in self.simulated_runs],
+            [Sample.of(run, full_speed_ns) for run in runs],
+        )
 
     @property
     def real_latencies_ns(self) -> list[npt.NDArray[np.int64]]:
         """The latencies behind the figures, run by run."""
-        runs, full_speed_ns = self._measured
-        return [calm(run, full_speed_ns).latency_ns for run in runs]
-
-    @property
-    def simulated(self) -> dict[str, float]:
-        """Each figure, median over the simulated runs."""
-        return _median(self.simulated_runs)
-
-    @property
-    def real(self) -> dict[str, float]:
-        """Each figure, median over the real runs, of which the calm parts count.
-
-        If there are none to speak of, everything does, and the verdict says so.
-        """
-        return _median(*self._measured)
-
-    @property
-    def errors(self) -> dict[str, float]:
-        """Simulated relative to real, minus one."""
-        return {name: self.simulated[name] / self.real[name] - 1 for name in FIGURES}
-
-    @property
-    def noise(self) -> dict[str, float]:
-        """Real against real, see `noise`."""
-        return noise(*self._measured)
+        return [sample.latency_ns for sample in self.agreement.real_samples]
 
     @property
     def verdict(self) -> str:
-        """Whether the simulation agrees with reality; errors inside the noise do not count."""
-        if 2 * len(self.counting) <= len(self.real_runs):
+        """Whether the simulation agrees with reality, if there is enough of that to tell."""
+        if not self.tells:
             return f"too noisy to tell: full speed in {self.calm_share:.0%} of the time"
-        outside = {
-            name: abs(error)
-            for name, error in self.errors.items()
-            if abs(error) > abs(self.noise[name])
-        }
-        if not outside:
-            return "agrees within noise"
-        wrong = [name for name, error in outside.items() if error > LIMIT]
-        if wrong:
-            return f"disagrees in {', '.join(SHORT[name] for name in wrong)}"
-        return f"agrees within {math.ceil(max(outside.values()) * 20) * 5} %"
+        return self.agreement.verdict
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as `iosim compare --json` prints it."""
         return {
             "model": self.model,
             "workload": self.workload.model_dump(),
-            "simulated": self.simulated,
-            "real": self.real,
-            "errors": self.errors,
-            "noise": self.noise,
+            **self.agreement.as_dict(),
             "calm_share": self.calm_share,
             "verdict": self.verdict,
         }
+
+
+@dataclass(frozen=True)
+class OwnServer:
+    """A user's own server, of which files of latencies are known, held against one model."""
+
+    model: str
+    workload: Workload
+    simulated_runs: Sequence[Run]
+    files: Mapping[str, npt.NDArray[np.float64]]
+    """The latencies in each file, ns."""
+
+    @property
+    def real_runs(self) -> Sequence[Run]:
+        """None, as all that is known are latencies."""
+        return ()
+
+    @property
+    def real_latencies_ns(self) -> list[npt.NDArray[np.float64]]:
+        """The latencies, file by file."""
+        return list(self.files.values())
+
+    @cached_property
+    def agreement(self) -> Agreement:
+        """The figures that latencies tell."""
+        return Agreement(
+            [Sample.of(run) for run in self.simulated_runs],
+            [Sample(latency_ns) for latency_ns in self.real_latencies_ns],
+        )
+
+    @property
+    def not_compared(self) -> dict[str, str]:
+        """What could not be compared, with its reason."""
+        missing = {
+            name: "latencies do not tell it" for name in FIGURES if name not in self.agreement.real
+        }
+        if len(self.files) == 1:
+            missing["noise"] = "it takes several runs: name each file with --real"
+        return missing
+
+    @property
+    def verdict(self) -> str:
+        """Whether the latencies agree."""
+        return self.agreement.verdict
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as `iosim compare --real FILE --json` prints it."""
+        return {
+            "model": self.model,
+            "workload": self.workload.model_dump(),
+            **self.agreement.as_dict(),
+            "latencies": {file: len(latency_ns) for file, latency_ns in self.files.items()},
+            "not_compared": self.not_compared,
+            "verdict": self.verdict,
+        }
+
+
+@dataclass(frozen=True)
+class Order:
+    """Whether simulation and reality put models in the same order by one figure."""
+
+    models: int
+    kendall_tau: float | None
+    """See `iosim.stats.kendall`."""
+    winner: stats.Winner | None
+    """None if the noise of the best is not known."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        winner = self.winner and asdict(self.winner) | {"agrees": self.winner.agrees}
+        return {"models": self.models, "kendall_tau": self.kendall_tau, "winner": winner}
 
 
 @dataclass(frozen=True)
@@ -138,15 +180,27 @@ class Comparison:
     """Cells of one comparison, and the models that could not be run for real."""
 
     profile: str
-    cells: Sequence[Cell]
+    cells: Sequence[Cell | OwnServer]
     skipped: dict[str, str] = field(default_factory=dict)
     """Reason by model."""
+
+    @cached_property
+    def orders(self) -> dict[str, Order]:
+        """By each figure of `RANKED`, over the models whose real runs tell anything; nothing of
+        fewer than two."""
+        told = {
+            cell.model: cell.agreement
+            for cell in self.cells
+            if isinstance(cell, Cell) and cell.tells
+        }
+        return {name: _order(name, told) for name in RANKED} if len(told) > 1 else {}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as `iosim compare --json` prints it."""
         return {
             "profile": self.profile,
             "cells": [cell.as_dict() for cell in self.cells],
+            "orders": {name: order.as_dict() for name, order in self.orders.items()},
             "skipped": self.skipped,
         }
 
@@ -160,28 +214,20 @@ class Comparison:
             temporary.write_text(json.dumps(self.as_dict(), indent=2) + "\n")
 
 
-def figures(run: Run, full_speed_ns: float | None = None) -> dict[str, float]:
-    """The compared figures of one run; CPU and latency of its calm parts, if it is told what a
-    pulse takes at full speed."""
-    part = calm(run, full_speed_ns)
-    p50, p99 = np.quantile(part.latency_ns, [0.5, 0.99])
-    return {
-        "throughput_per_s": len(run.records) / run.elapsed_ns * 1e9,
-        "cpu_ns_per_request": part.cpu_ns_per_request,
-        "p50": float(p50),
-        "p99": float(p99),
-    }
+def _check(repeats: int) -> None:
+    if repeats < 1:
+        raise IosimError(f"repeats = {repeats}: there must be at least one")
 
 
-def noise(runs: Sequence[Run], full_speed_ns: float | None = None) -> dict[str, float]:
-    """Each figure of the run that is farthest from their median, relative to it, minus one."""
-    each, middle = [figures(run, full_speed_ns) for run in runs], _median(runs, full_speed_ns)
-    return {name: max((one[name] / middle[name] - 1 for one in each), key=abs) for name in FIGURES}
-
-
-def _median(runs: Sequence[Run], full_speed_ns: float | None = None) -> dict[str, float]:
-    each = [figures(run, full_speed_ns) for run in runs]
-    return {name: float(np.median([one[name] for one in each])) for name in FIGURES}
+def _order(name: str, told: Mapping[str, Agreement]) -> Order:
+    simulated = {model: agreement.simulated[name] for model, agreement in told.items()}
+    real = {model: agreement.real[name] for model, agreement in told.items()}
+    noise = {model: agreement.noise[name] for model, agreement in told.items() if agreement.noise}
+    return Order(
+        len(told),
+        stats.kendall(list(simulated.values()), list(real.values())),
+        stats.winner(simulated, real, noise),
+    )
 
 
 def compare(
@@ -199,8 +245,7 @@ def compare(
     rather than all runs of one. The simulated machine has the interference of the profile. A model
     that the host cannot run is skipped with its reason.
     """
-    if repeats < 1:
-        raise IosimError(f"repeats = {repeats}: there must be at least one")
+    _check(repeats)
     chosen = [get(model) for model in (models or list(MODELS))]
     skipped = {m.name: reason for m in chosen if (reason := why_not(m)) is not None}
     runnable = [model for model in chosen if model.name not in skipped]
@@ -224,3 +269,31 @@ def compare(
         for model in runnable
     ]
     return Comparison(profile.name, cells, skipped)
+
+
+def compare_files(
+    model: str | Model,
+    workload: Workload,
+    files: Sequence[str | Path],
+    *,
+    profile: CostProfile,
+    repeats: int = 3,
+    seed: int = 1,
+) -> Comparison:
+    """Hold a model, simulated `repeats` times, against files of latencies of a user's own server
+    under that workload, one for each run, see `iosim.latencies`."""
+    _check(repeats)
+    read = {str(file): latencies.read(file) for file in files}
+    for file, latency_ns in read.items():
+        if len(latency_ns) < FEWEST:
+            raise IosimError(
+                f"{file} has {len(latency_ns)} latencies; a p99 takes at least {FEWEST}: "
+                "measure longer"
+            )
+    model = get(model)
+    machine = Machine(interference=profile.interference)
+    runs = [
+        simulate(model, workload, profile=profile, machine=machine, seed=seed + repeat)
+        for repeat in range(repeats)
+    ]
+    return Comparison(profile.name, [OwnServer(model.name, workload, runs, read)])

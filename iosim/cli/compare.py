@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from iosim import units
+from iosim.agreement import SHORT, Agreement
 from iosim.calibrate import cache
 from iosim.cli import parse
 from iosim.cli.options import (
@@ -35,10 +38,29 @@ from iosim.cli.output import (
     progress_bar,
     warn_of,
 )
-from iosim.compare import FIGURES, LIGHT, Comparison, compare
+from iosim.compare import (
+    LIGHT,
+    Cell,
+    Comparison,
+    Order,
+    OwnServer,
+    compare,
+    compare_files,
+)
 from iosim.errors import IosimError
 from iosim.host import why_not
 from iosim.models import MODELS, get
+
+_TEXT: dict[str, Callable[[float], str]] = {
+    "throughput_per_s": units.format_rate,
+    "cpu_ns_per_request": units.format_time,
+    "p50": units.format_time,
+    "p90": units.format_time,
+    "p99": units.format_time,
+}
+"""How each figure is written."""
+
+_DISTANCE = {"demerit": "demerit", "ks": "KS"}
 
 
 def compare_command(
@@ -55,9 +77,17 @@ def compare_command(
     reply: Reply = "64",
     service: Service = "0",
     requests: Requests = str(LIGHT.requests),
-    repeats: Annotated[int, typer.Option(help="Real runs per model.", min=1)] = 3,
+    repeats: Annotated[int, typer.Option(help="Runs per model on each kernel.", min=1)] = 3,
     seed: Seed = 1,
     profile: ProfileName = None,
+    real: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Latencies of your own server (CSV or wrk2 output) instead of real runs; one "
+            "file for each of its runs.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Results folder; by default a new one under results/.")
     ] = None,
@@ -67,29 +97,46 @@ def compare_command(
 
     Calibrates this host first if that has not been done.
 
-    Example: `iosim compare epoll select --rate 5k/s`
+    Examples: `iosim compare epoll select --rate 5k/s`,
+    `iosim compare epoll --real wrk2.txt --rate 2k/s --arrivals even`
     """
     workload = parse.workload(
         connections, connect_gap, active, rate, arrivals, think, request, reply, service, requests
     )
     chosen = [get(name) for name in model or MODELS]
-    found = None if profile is None and why_not() is None else cache.find(profile)
-    folder = make_folder(
-        out or Path("results") / f"compare-{datetime.now():%Y%m%d-%H%M%S}", "--out"
-    )
-    if found is None:
-        with progress_bar("calibrating this host") as advance:
-            cache.host_profile(advance)
-        found = cache.find("host")
-    warn_of(
-        found.profile,
-        "what differs between the hosts will look like errors of the simulation; "
-        "run `iosim calibrate` and leave --profile out",
-    )
-    with progress_bar("comparing") as advance:
-        result = compare(
-            chosen, workload, profile=found.profile, repeats=repeats, seed=seed, progress=advance
+    if real and len(model or ()) != 1:
+        raise IosimError(
+            f"--real holds a server against one model, and {len(model or ())} are named: "
+            "name the one that it uses, as in `iosim compare epoll --real latencies.csv`"
         )
+    if real:
+        found = parse.profile(profile)
+        result = compare_files(
+            chosen[0], workload, real, profile=found.profile, repeats=repeats, seed=seed
+        )
+        folder = _folder(out)
+    else:
+        given = None if profile is None and why_not() is None else cache.find(profile)
+        folder = _folder(out)
+        found = given or _calibrated()
+        warn_of(
+            found.profile,
+            "what differs between the hosts will look like errors of the simulation; "
+            "run `iosim calibrate` and leave --profile out",
+        )
+        with progress_bar("comparing") as advance:
+            result = compare(
+                chosen,
+                workload,
+                profile=found.profile,
+                repeats=repeats,
+                seed=seed,
+                progress=advance,
+            )
+    with progress_bar("intervals") as advance:
+        for number, cell in enumerate(result.cells):
+            advance(number / len(result.cells), cell.model)
+            _ = cell.agreement.intervals  # it keeps them
     result.save(folder)
     if result.cells:
         from iosim.plots import distributions, save
@@ -98,40 +145,94 @@ def compare_command(
     if as_json:
         print_json(result.as_dict() | {"results": str(folder)})
     else:
-        _print_comparison(result, folder, found)
+        _print_comparison(result)
+        print(f"cost profile: {found}")
+        print(f"results: {folder} (comparison.json, latency.png and every run)")
     if not result.cells:
         raise IosimError("no model could be run for real here; the reasons are above")
 
 
-def _print_comparison(result: Comparison, folder: Path, found: cache.Found) -> None:
+def _folder(out: Path | None) -> Path:
+    return make_folder(out or Path("results") / f"compare-{datetime.now():%Y%m%d-%H%M%S}", "--out")
+
+
+def _calibrated() -> cache.Found:
+    with progress_bar("calibrating this host") as advance:
+        cache.host_profile(advance)
+    return cache.find("host")
+
+
+def _print_comparison(result: Comparison) -> None:
     table = Table(title="Simulated against real, and real against itself", pad_edge=False)
     table.add_column("model and verdict", no_wrap=True)
-    for heading in ("figure", "simulated", "real", "error", "noise"):
+    for heading in ("figure", "simulated", "real", "error", "95 % interval", "noise"):
         table.add_column(heading, no_wrap=True, justify="left" if heading == "figure" else "right")
-    formats: dict[str, tuple[str, Callable[[float], str]]] = {
-        "throughput_per_s": ("throughput", units.format_rate),
-        "cpu_ns_per_request": ("CPU per request", units.format_time),
-        "p50": ("latency p50", units.format_time),
-        "p99": ("latency p99", units.format_time),
-    }
     for cell in result.cells:
-        calm = f"  at full speed {cell.calm_share:.0%} of the time"
-        about_cell = (cell.model, f"  {cell.verdict}", calm, "")
-        for name, about in zip(FIGURES, about_cell, strict=True):
-            heading, text = formats[name]
-            table.add_row(
-                about,
-                heading,
-                text(cell.simulated[name]),
-                text(cell.real[name]),
-                f"{cell.errors[name]:+.0%}",
-                f"{abs(cell.noise[name]):.0%}",
-                end_section=name == FIGURES[-1],
-            )
+        rows = [*_figures(cell.agreement), *_distances(cell.agreement)]
+        for about, row in zip_longest(_about(cell), rows, fillvalue=""):
+            table.add_row(about, *row)
+        table.add_section()
     console().print(table)
     print("error: simulated relative to real; noise: the real run farthest from their median;")
-    print("of real runs, what passed while the server's core was at full speed counts")
+    print("demerit, KS: how far the latency distributions are apart, noise: each real run from the")
+    print("others; interval: runs drawn again, of three about their range (docs/validation.md)")
+    if any(isinstance(cell, Cell) for cell in result.cells):
+        print("of real runs, what passed while the server's core was at full speed counts")
+    for name, order in result.orders.items():
+        print(_order(SHORT[name], order))
+    for cell in result.cells:
+        if isinstance(cell, OwnServer):
+            for file, latency_ns in cell.files.items():
+                print(f"real: {file}, {units.format_count(len(latency_ns))} latencies")
+            for name, reason in cell.not_compared.items():
+                print(f"not compared: {SHORT.get(name, name)} ({reason})")
     for name, reason in result.skipped.items():
         print(f"skipped {name}: {reason}")
-    print(f"cost profile: {found}")
-    print(f"results: {folder} (comparison.json, latency.png and every run)")
+
+
+def _about(cell: Cell | OwnServer) -> list[str]:
+    """The first column: model, verdict, and how much of the real runs counts."""
+    lines = [cell.model, *wrap(cell.verdict, 26)]
+    if isinstance(cell, Cell):
+        lines.append(f"full speed {cell.calm_share:.0%} of the time")
+    return [lines[0], *(f"  {line}" for line in lines[1:])]
+
+
+def _figures(agreement: Agreement) -> Iterator[tuple[str, ...]]:
+    for name, error in agreement.errors.items():
+        text = _TEXT[name]
+        low_high = agreement.intervals.get(name)
+        yield (
+            SHORT[name],
+            text(agreement.simulated[name]),
+            text(agreement.real[name]),
+            f"{error:+.0%}",
+            "-" if low_high is None else "{:+.0%} to {:+.0%}".format(*low_high),
+            f"{abs(agreement.noise[name]):.0%}" if agreement.noise else "-",
+        )
+
+
+def _distances(agreement: Agreement) -> Iterator[tuple[str, ...]]:
+    for name, distance in agreement.distances.items():
+        low_high = agreement.intervals.get(name)
+        yield (
+            _DISTANCE[name],
+            "",
+            "",
+            f"{distance:.0%}",
+            "-" if low_high is None else "{:.0%} to {:.0%}".format(*low_high),
+            f"{agreement.distance_noise[name]:.0%}" if agreement.distance_noise else "-",
+        )
+
+
+def _order(figure: str, order: Order) -> str:
+    tau = "-" if order.kendall_tau is None else f"{order.kendall_tau:.2f}"
+    found = f"order by {figure}, {order.models} models: Kendall's tau {tau}; "
+    best = order.winner
+    if best is None:
+        return found + "one run tells no winner"
+    ahead = f"ahead {best.gap:.0%}, noise {best.noise:.0%}"
+    if best.agrees is None:
+        return found + f"no winner ({best.real} {ahead})"
+    simulated = "simulated too" if best.agrees else f"simulated {best.simulated}"
+    return found + f"{best.real} wins ({ahead}), {simulated}"

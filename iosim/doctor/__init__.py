@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from iosim.compare import LIGHT, noise
+from iosim.agreement import Sample, noise
+from iosim.compare import LIGHT
 from iosim.doctor import clocks, cores, limits, python, quiet
 from iosim.doctor.finding import Finding
 from iosim.errors import IosimError
@@ -104,7 +105,7 @@ def examine(progress: Progress = lambda *_: None) -> Report:
 
 
 def noise_floor(repeats: int = 5, progress: Progress = lambda *_: None) -> dict[str, float]:
-    """How far equal real runs are from each other here and now: `iosim.compare.noise` of a few.
+    """How far equal real runs are from each other here and now: `iosim.agreement.noise` of a few.
 
     Each takes about a second, most of which is starting its processes. Longer runs differ less.
     Raises what `run_real` does.
@@ -112,7 +113,7 @@ def noise_floor(repeats: int = 5, progress: Progress = lambda *_: None) -> dict[
     runs = []
     for number in range(repeats):
         progress(number / repeats, f"noise floor, run {number + 1} of {repeats}")
-        runs.append(run_real("epoll", BRIEF))
+        runs.append(Sample.of(run_real("epoll", BRIEF)))
     return noise(runs)
 
 

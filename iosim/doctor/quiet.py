@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from iosim import units
-from iosim.compare import LIMIT, SHORT
+from iosim.agreement import LIMIT, SHORT
 from iosim.doctor.finding import Finding, judge
 from iosim.host.files import Files
 from iosim.host.jitter import GAP_NS, Jitter
@@ -120,7 +120,7 @@ def noise(figures: Mapping[str, float]) -> Finding:
     return Finding(
         "noise floor",
         ", ".join(told),
-        "iosim.compare.noise of short runs",
+        "iosim.agreement.noise of short runs",
         verdict,
         ""
         if verdict == "ok"
@@ -132,4 +132,4 @@ def noise(figures: Mapping[str, float]) -> Finding:
 
 def expected(figures: Mapping[str, float]) -> float:
     """The share by which two runs may differ, the tail of latency left aside."""
-    return max(abs(share) for name, share in figures.items() if name != "p99")
+    return max(abs(share) for name, share in figures.items() if name not in ("p90", "p99"))

@@ -11,10 +11,10 @@ from iosim.units import format_bytes, format_rate
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from iosim.compare import Cell
+    from iosim.compare import Cell, OwnServer
 
 
-def distributions(cells: Sequence[Cell]) -> Figure:
+def distributions(cells: Sequence[Cell | OwnServer]) -> Figure:
     """Latency distributions, simulated over real: one panel per model.
 
     Each real run that counts is a line of its own, so that the noise of reality can be seen.

@@ -220,7 +220,8 @@ def test_real(iosim: Command) -> None:
     assert "blocking, real" in table.out
 
 
-COMPARED = {"throughput_per_s", "cpu_ns_per_request", "p50", "p99"}
+COMPARED = {"throughput_per_s", "cpu_ns_per_request", "p50", "p90", "p99"}
+DISTANCES = {"demerit", "ks"}
 
 
 @needs_real_runs
@@ -232,11 +233,14 @@ def test_compare(iosim: Command) -> None:
     assert [cell["model"] for cell in result["cells"]] == ["epoll", "blocking"]
     for cell in result["cells"]:
         assert set(cell) == {
-            *("model", "workload", "simulated", "real", "errors", "noise", "calm_share", "verdict")
+            *("model", "workload", "simulated", "real", "errors", "noise", "calm_share", "verdict"),
+            *("distances", "distance_noise", "intervals"),
         }
         assert cell["workload"]["connections"] == 8
         for name in ("simulated", "real", "errors", "noise"):
             assert set(cell[name]) == COMPARED
+        assert set(cell["distances"]) == set(cell["distance_noise"]) == DISTANCES
+        assert set(cell["intervals"]) == COMPARED | DISTANCES
         for name in COMPARED:
             relative = cell["simulated"][name] / cell["real"][name] - 1
             assert cell["errors"][name] == pytest.approx(relative)
