@@ -25,7 +25,7 @@ def distributions(cells: Sequence[Cell | OwnServer]) -> Figure:
     rows = -(-len(cells) // columns)
     probability = np.linspace(0.001, 0.999, 999)
     with style():
-        figure = canvas(3.1 * columns, 2.35 * rows + 0.75)
+        figure = canvas(max(6.5, 3.1 * columns), 2.35 * rows + 0.75)  # heading and legend
         axes = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
         for axis, cell in zip(axes, cells, strict=False):
             simulated = [run.latency_ns for run in cell.simulated_runs[:1]]
@@ -55,6 +55,8 @@ def distributions(cells: Sequence[Cell | OwnServer]) -> Figure:
         figure.suptitle(
             f"{workload.connections} connections, {format_rate(workload.rate_per_s)} "
             f"{workload.arrivals}, {format_bytes(workload.request_bytes)} requests",
+            x=0.02,
+            ha="left",
             color=INK,
         )
         figure.legend(handles[::-1], labels[::-1], loc="upper right", ncols=2)
