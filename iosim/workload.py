@@ -81,9 +81,12 @@ class Workload(BaseModel):
     at once, as the server starts."""
     active: Annotated[Count | float | None, BeforeValidator(_active)] = None
     """How many of the connections carry requests: a count, a share below 1 (or "10%"), or all."""
-    arrivals: Literal["poisson", "even", "closed"] = "poisson"
-    """Open loop with exponential or constant gaps, or a closed loop: each active connection sends
-    its next request `think_ns` after the reply."""
+    arrivals: Literal["poisson", "even", "bursty", "closed"] = "poisson"
+    """Open loop with exponential or constant gaps between requests, or with exponential gaps
+    between bursts of `burst` requests that are due at once; or a closed loop: each active
+    connection sends its next request `think_ns` after the reply."""
+    burst: Annotated[Count, Field(gt=0)] = 16
+    """Requests in a burst; only with bursty arrivals."""
     rate_per_s: Annotated[PerSecond, Field(gt=0)] = 10_000.0
     """Offered requests per second over all connections; a closed loop ignores it."""
     think_ns: Nanoseconds = 0
@@ -134,12 +137,13 @@ class Workload(BaseModel):
             intended = np.full(self.requests, self.think_ns)
         else:
             connection = active[which.integers(len(active), size=self.requests)]
-            gap_ns = 1e9 / self.rate_per_s
-            if self.arrivals == "poisson":
-                gaps = stream(seed, "arrivals").exponential(gap_ns, self.requests)
+            burst = self.burst if self.arrivals == "bursty" else 1
+            gap_ns, bursts = burst * 1e9 / self.rate_per_s, -(-self.requests // burst)
+            if self.arrivals == "even":
+                gaps = np.full(bursts, gap_ns)
             else:
-                gaps = np.full(self.requests, gap_ns)
-            intended = np.cumsum(gaps)
+                gaps = stream(seed, "arrivals").exponential(gap_ns, bursts)
+            intended = np.repeat(np.cumsum(gaps), burst)[: self.requests]
         if self.service == "exponential":
             service = stream(seed, "service").exponential(self.service_ns, self.requests)
         else:

@@ -69,7 +69,8 @@ def test_active_connections(active: object, expected: int) -> None:
         ({"service_ns": "5"}, "service_ns: '5' is not a time: write .*20us"),
         ({"service_ns": -5}, "service_ns: -5 is not a time: it must not be negative"),
         ({"requests": 0}, "requests: .*greater than 0"),
-        ({"arrivals": "burst"}, "arrivals: .*'poisson', 'even' or 'closed', got 'burst'"),
+        ({"arrivals": "burst"}, "arrivals: .*'even', 'bursty' or 'closed', got 'burst'"),
+        ({"burst": 0}, "burst: .*greater than 0"),
         ({"service": "normal"}, "service: .*'fixed' or 'exponential'"),
         ({"connections": 10, "active": 11}, "active = 11 of 10 connections: .*at most all"),
         ({"connections": 10, "active": 0}, "active = 0 of 10 connections: at least one"),
@@ -103,6 +104,20 @@ def test_open_loop_is_due_in_order_at_the_offered_rate() -> None:
     assert (gaps >= 0).all()
     # Poisson arrivals have exponential gaps; whole nanoseconds do not show at this size.
     assert stats.kstest(gaps, stats.expon(scale=20_000).cdf).pvalue > 0.001
+
+
+def test_bursts_are_due_at_once_at_the_offered_rate() -> None:
+    load = Workload(arrivals="bursty", burst=7, rate_per_s=50_000, requests=20_000)
+    due, sizes = np.unique(load.schedule(1).intended_ns, return_counts=True)
+    assert set(sizes[:-1].tolist()) == {7}
+    assert sizes[-1] == 20_000 % 7
+    gaps = np.diff(due, prepend=0)
+    assert stats.kstest(gaps, stats.expon(scale=7 * 20_000).cdf).pvalue > 0.001
+
+
+def test_a_burst_of_one_is_poisson() -> None:
+    alone = Workload(arrivals="bursty", burst=1, requests=100).schedule(1)
+    assert alone.intended_ns.tolist() == Workload(requests=100).schedule(1).intended_ns.tolist()
 
 
 @pytest.mark.parametrize("active", [None, 3, "25%"])

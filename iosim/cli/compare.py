@@ -20,6 +20,7 @@ from iosim.cli.options import (
     Active,
     Arrivals,
     AsJson,
+    Burst,
     ConnectGap,
     Connections,
     ProfileName,
@@ -72,6 +73,7 @@ def compare_command(
     active: Active = None,
     rate: Rate = "10k/s",
     arrivals: Arrivals = "poisson",
+    burst: Burst = "16",
     think: Think = "0",
     request: Request = "64",
     reply: Reply = "64",
@@ -101,7 +103,17 @@ def compare_command(
     `iosim compare epoll --real wrk2.txt --rate 2k/s --arrivals even`
     """
     workload = parse.workload(
-        connections, connect_gap, active, rate, arrivals, think, request, reply, service, requests
+        connections,
+        connect_gap,
+        active,
+        rate,
+        arrivals,
+        burst,
+        think,
+        request,
+        reply,
+        service,
+        requests,
     )
     chosen = [get(name) for name in model or MODELS]
     if real and len(model or ()) != 1:

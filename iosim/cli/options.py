@@ -16,7 +16,10 @@ Connections = Annotated[str, typer.Option(help="Open connections.", show_default
 ConnectGap = Annotated[str, typer.Option(help="Pause before each connection is opened: `1ms`.")]
 Active = Annotated[str | None, typer.Option(help="How many carry requests: `100` or `10%`; all.")]
 Rate = Annotated[str, typer.Option(help="Requests per second over all connections: `20k/s`.")]
-Arrivals = Annotated[str, typer.Option(help="`poisson`, `even`, or `closed` (see --think).")]
+Arrivals = Annotated[
+    str, typer.Option(help="`poisson`, `even`, `bursty` (see --burst), or `closed` (see --think).")
+]
+Burst = Annotated[str, typer.Option(help="Requests in a burst, with bursty arrivals.")]
 Think = Annotated[str, typer.Option(help="Closed loop: pause from a reply to the next request.")]
 Request = Annotated[str, typer.Option(help="Size of a request: `64`, `4KiB`.")]
 Reply = Annotated[str, typer.Option(help="Size of a reply.")]

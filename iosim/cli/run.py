@@ -15,6 +15,7 @@ from iosim.cli.options import (
     Active,
     Arrivals,
     AsJson,
+    Burst,
     ConnectGap,
     Connections,
     Name,
@@ -46,6 +47,7 @@ def simulate_command(
     active: Active = None,
     rate: Rate = "10k/s",
     arrivals: Arrivals = "poisson",
+    burst: Burst = "16",
     think: Think = "0",
     request: Request = "64",
     reply: Reply = "64",
@@ -91,7 +93,17 @@ def simulate_command(
     Example: `iosim simulate epoll --connections 100k --active 1% --rate 50k/s --requests 200k`
     """
     workload = parse.workload(
-        connections, connect_gap, active, rate, arrivals, think, request, reply, service, requests
+        connections,
+        connect_gap,
+        active,
+        rate,
+        arrivals,
+        burst,
+        think,
+        request,
+        reply,
+        service,
+        requests,
     )
     card = parse.nic(nic, nic_param)
     costs = parse.profile(profile)
@@ -127,6 +139,7 @@ def real_command(
     active: Active = None,
     rate: Rate = "10k/s",
     arrivals: Arrivals = "poisson",
+    burst: Burst = "16",
     think: Think = "0",
     request: Request = "64",
     reply: Reply = "64",
@@ -142,7 +155,17 @@ def real_command(
     Example: `iosim real epoll --connections 1000 --rate 10k/s`
     """
     workload = parse.workload(
-        connections, connect_gap, active, rate, arrivals, think, request, reply, service, requests
+        connections,
+        connect_gap,
+        active,
+        rate,
+        arrivals,
+        burst,
+        think,
+        request,
+        reply,
+        service,
+        requests,
     )
     if not 0 <= port <= 65535:
         raise IosimError(f"port {port}: a port lies between 0 and 65535; 0 picks a free one")

@@ -76,7 +76,19 @@ def test_simulate_takes_units_as_people_write_them(iosim: Command) -> None:
     summary = iosim(
         *("simulate", "epoll", "--connections", "1k", "--active", "10%", "--rate", "20k/s"),
         *("--request", "64KiB", "--reply", "1kB", "--service", "5us", "--requests", "0.5k"),
-        *("--seed", "3", "--json", "--profile", "native", "--out", "run.npz"),
+        *(
+            "--arrivals",
+            "bursty",
+            "--burst",
+            "8",
+            "--seed",
+            "3",
+            "--json",
+            "--profile",
+            "native",
+            "--out",
+            "run.npz",
+        ),
     ).json()
     check_figures(summary, "simulated")
     assert (summary["model"], summary["seed"], summary["requests"]) == ("epoll", 3, 500)
@@ -85,7 +97,8 @@ def test_simulate_takes_units_as_people_write_them(iosim: Command) -> None:
         "connections": 1_000,
         "connect_gap_ns": 0,
         "active": 0.1,
-        "arrivals": "poisson",
+        "arrivals": "bursty",
+        "burst": 8,
         "rate_per_s": 20_000,
         "think_ns": 0,
         "request_bytes": 65_536,
@@ -414,7 +427,7 @@ BAD = [
     ("simulate epoll --connections 5 --active 6", ["active = 6 of 5 connections"]),
     ("simulate epoll --active 200%", ["'200%' is neither a count nor a share"]),
     ("simulate epoll --connections 0 --rate -1 --request x", ["connections", "rate", "request"]),
-    ("simulate epoll --arrivals burst", ["arrivals", "'poisson', 'even' or 'closed'"]),
+    ("simulate epoll --arrivals burst", ["arrivals", "'even', 'bursty' or 'closed'"]),
     ("simulate select --connections 2000", ["descriptor 1024", "poll or epoll"]),
     ("simulate aio --param thread=3", ["no parameter 'thread'", "threads"]),
     ("simulate aio --param threads", ["NAME=VALUE"]),

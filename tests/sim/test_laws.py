@@ -59,7 +59,9 @@ def scenarios(draw: st.DrawFn) -> tuple[str, Workload, Machine, int]:
     workload = Workload(
         connections=connections,
         active=None if serial else draw(st.sampled_from([1, "50%", None])),
-        arrivals="closed" if serial else draw(st.sampled_from(["poisson", "even", "closed"])),
+        arrivals="closed"
+        if serial
+        else draw(st.sampled_from(["poisson", "even", "bursty", "closed"])),
         rate_per_s=draw(st.sampled_from([2_000, 50_000, 500_000, 5_000_000])),
         think_ns=draw(st.sampled_from([0, 777, 100_000])),
         request_bytes=draw(st.sampled_from([1, 64, 3_000, 65_536, 150_000])),
@@ -225,7 +227,7 @@ def test_no_task_is_in_two_states(
     assert seen <= LEGAL
 
 
-@pytest.mark.parametrize("arrivals", ["poisson", "even"])
+@pytest.mark.parametrize("arrivals", ["poisson", "even", "bursty"])
 def test_all_models_see_the_same_arrivals(arrivals: str) -> None:
     """Common random numbers: a seed fixes who is to send what and when, whoever serves."""
     workload = Workload.of(

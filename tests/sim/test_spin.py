@@ -53,7 +53,7 @@ WORKLOADS = st.builds(
     Workload,
     connections=st.integers(1, 12),
     active=st.sampled_from([1, "50%", None]),
-    arrivals=st.sampled_from(["poisson", "even", "closed"]),
+    arrivals=st.sampled_from(["poisson", "even", "bursty", "closed"]),
     rate_per_s=st.sampled_from([5_000, 50_000, 200_000, 2_000_000]),
     think_ns=st.sampled_from([0, 777, 20_000]),
     request_bytes=st.sampled_from([1, 64, 3_000, 100_000]),
