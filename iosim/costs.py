@@ -130,6 +130,9 @@ class Prices:
     client_wake_ns: int = _price(
         "load generator: extra for a send that wakes an idle core", call=False
     )
+    client_turn_ns: int = _price(
+        "load generator, closed loop: from a reply at its socket until it knows of it", call=False
+    )
     thread_bytes: int = _price("memory of one thread: kernel stack, touched user stack", call=False)
     socket_bytes: int = _price("memory of one connection with empty buffers", call=False)
     epoll_item_bytes: int = _price("memory of one descriptor on an interest list", call=False)

@@ -54,7 +54,7 @@ class Plan:
     """How long each benchmark may wait for its core to be at full speed, in a pass."""
 
 
-QUICK = Plan(passes=2, rounds=8, patience_s=0.2)
+QUICK = Plan(passes=2, rounds=8, patience_s=0.1)
 FULL = Plan(passes=8, rounds=25, patience_s=2.0)
 
 MOST_OF_OTHERS = 0.05

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import trim_mean
 
 from iosim.caches import SCAN_BYTES, Caches, miss_share
 from iosim.calibrate.bench import OTHERS, SMALL_BYTES, Row, copy
@@ -31,13 +32,13 @@ QUANTILES = (np.arange(20) + 0.5) / 20
 def costs_of(rows: Sequence[Row]) -> dict[str, Cost]:
     """The costs that fit what the benchmarks have measured, in one pass or in several.
 
-    Every row counts by its median, so that what disturbed some calls does not matter.
+    Every row counts by what `typical` says of it.
     """
     rows = [row for row in rows if row.expected]
     expected = [_with_language(row.expected) for row in rows]
     names = [name for name in ABOUT if any(name in costs for costs in expected)]
     design = [[costs.get(name, 0.0) for name in names] for costs in expected]
-    measured = [max(1e-3, float(np.median(row.values))) for row in rows]
+    measured = [max(1e-3, typical(row.values)) for row in rows]
     priors = {name: prior for name, prior in PRIORS.items() if name in names}
     fitted = fit(names, design, measured, priors)
     # A prior is for what the rows do not tell; else it would pull at what they do.
@@ -45,6 +46,15 @@ def costs_of(rows: Sequence[Row]) -> dict[str, Cost]:
     if needed != priors:
         fitted = fit(names, design, measured, needed)
     return {name: _cost(fitted[name], _closest(name, rows)) for name in names}
+
+
+def typical(values: Any) -> float:
+    """The mean without the lowest and the highest twentieth.
+
+    What many calls take is their number times the mean, and the mean is well above the median where
+    some calls take much longer. But a few disturbances shall not matter.
+    """
+    return float(trim_mean(values, 0.05))
 
 
 def predicted(expected: Mapping[str, float], costs: Mapping[str, Cost]) -> float:
@@ -84,11 +94,11 @@ def _rounded(value: float) -> float:
 
 
 def measured_cost(values: Any, less: float = 0) -> Cost:
-    """The median of values that hold something else too, with the quartiles as spread."""
+    """What is `typical` of values that hold something else too, with the quartiles as spread."""
     own = np.maximum(0, np.asarray(values) - less)
-    low, middle, high = np.quantile(own, [0.25, 0.5, 0.75])
+    low, high = np.quantile(own, [0.25, 0.75])
     return Cost(
-        value=_rounded(float(middle)),
+        value=_rounded(typical(own)),
         source="measured",
         spread=(_rounded(float(low)), _rounded(float(high))),
     )
@@ -144,7 +154,7 @@ def wakeups(noted: Noted, costs: Mapping[str, Cost], caches: Caches) -> list[Wak
 
 
 def _rest(values: npt.NDArray[np.float64], known_ns: float) -> int:
-    return round(max(0.0, float(np.median(values)) - known_ns))
+    return round(max(0.0, typical(values) - known_ns))
 
 
 def client_wake(noted: Noted, costs: Mapping[str, Cost], caches: Caches) -> Cost:

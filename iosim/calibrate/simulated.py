@@ -180,8 +180,8 @@ class SimulatedPeer:
         way_ns = round(prices.reply_ns + prices.copy_ns(self._message_bytes))
         self._exchanged[-1] = self._exchanged[-1]._replace(replied_ns=now_ns + way_ns)
         if self._pauses_ns:
-            before_ns = now_ns - self._system.env.now_ns
-            self._send_in(before_ns + way_ns + self._pauses_ns.popleft())
+            known_ns = now_ns - self._system.env.now_ns + way_ns + prices.client_turn_ns
+            self._send_in(known_ns + self._pauses_ns.popleft())
 
     def finish(self, connection: Connection) -> None:
         pass

@@ -116,6 +116,10 @@ class Pipe:
         except (EOFError, OSError):
             os._exit(1)
 
+    def fileno(self) -> int:
+        """Readable when there is something to hear."""
+        return self._connection.fileno()
+
 
 def attach(arguments: list[str]) -> Pipe:
     """The child's side: pin the process and open the pipe named by its command line."""

@@ -39,6 +39,7 @@ class Clients:
         self._intended_ns = schedule.intended_ns.tolist()
         self._send_ns = round(prices.client_send_ns + prices.copy_ns(workload.request_bytes))
         self._wake_ns = prices.client_wake_ns
+        self._turn_ns = prices.client_turn_ns
         self._way_in_ns = round(prices.delivery_ns + prices.copy_ns(workload.request_bytes))
         self._way_out_ns = round(prices.reply_ns + prices.copy_ns(workload.reply_bytes))
         self._closed_loop = workload.arrivals == "closed"
@@ -191,7 +192,8 @@ class Clients:
         self._records.replied_ns[number] = replied_ns
         if following >= 0:
             if self._closed_loop:
-                self._send_at(following, replied_ns + self._intended_ns[following])
+                due_ns = replied_ns + self._turn_ns + self._intended_ns[following]
+                self._send_at(following, due_ns)
         elif self._hang_up:
             self._hang_up_at(replied_ns, self._connections[self._connection_of[number]])
         self.unanswered -= 1

@@ -59,6 +59,7 @@ COSTS = profile(
         "softirq_ns_per_packet": 400,
         "client_send_ns": 200,
         "client_wake_ns": 400,
+        "client_turn_ns": 0,
     },
     # Runs again after 3000, and what it does first takes 400 longer.
     WakeUp(idle_ns=0, latency_ns=[3_000.0], cpu_ns=1_000, cold_ns=400),

@@ -19,7 +19,8 @@ _GOLDEN = 0.618034
 @benchmark()
 def delivery(bench: Bench) -> Call[None]:
     """From the begin of a send to data at the other end, seen by a program that spins on its socket
-    (delivery_ns), and back again (reply_ns).
+    (delivery_ns), and back again (reply_ns). And how long it then takes the other end, beyond the
+    pause it makes, until the next send (client_turn_ns).
 
     Data is found half an empty try after it has come, on average: pauses differ, so that it comes
     at all times of a try.
@@ -32,8 +33,8 @@ def delivery(bench: Bench) -> Call[None]:
     for first in range(0, 16 * bench.rounds, CHUNK):
         before_ns = bench.place.pulse_ns()
         parts = (number * _GOLDEN % 1 for number in range(first, first + CHUNK))
-        pauses_ns = [50_000 + int(20_000 * part) for part in parts]
-        yield from bench.peer.exchange([0, 0, *pauses_ns], SMALL_BYTES)
+        pauses_ns = [0, 0] + [50_000 + int(20_000 * part) for part in parts]
+        yield from bench.peer.exchange(pauses_ns, SMALL_BYTES)
         seen = []
         for _ in range(WARM_UP + CHUNK):
             while (yield from kernel.recv(fd)) == EAGAIN:
@@ -42,6 +43,10 @@ def delivery(bench: Bench) -> Call[None]:
             yield from kernel.send(fd, SMALL_BYTES)
         pulse_ns = max(before_ns, bench.place.pulse_ns())
         told = yield from bench.peer.exchanged()
+        turns = zip(told, told[1:], pauses_ns[1:], strict=False)
+        for exchange, following, pause_ns in list(turns)[WARM_UP:]:
+            turn_ns = following.sent_ns - exchange.replied_ns - pause_ns
+            bench.note("turn", turn_ns, pulse_ns, client_turn_ns=1)
         for copied_ns, exchange in list(zip(seen, told, strict=True))[WARM_UP:]:
             bench.note("there", copied_ns - exchange.sent_ns, pulse_ns, **expected)
             bench.note("back", exchange.replied_ns - copied_ns, pulse_ns, reply_ns=1, **copy)
