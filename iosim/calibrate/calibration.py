@@ -55,7 +55,7 @@ class Plan:
 
 
 QUICK = Plan(passes=2, rounds=8, patience_s=0.1)
-FULL = Plan(passes=8, rounds=25, patience_s=2.0)
+FULL = Plan(passes=8, rounds=25, patience_s=1.0)
 
 MOST_OF_OTHERS = 0.05
 """The share of the host's cores that other programs may have during a calibration."""

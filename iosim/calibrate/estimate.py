@@ -128,26 +128,27 @@ class Noted:
 def wakeups(noted: Noted, costs: Mapping[str, Cost], caches: Caches) -> list[WakeUp]:
     """Waking a program that sleeps in epoll_wait, by how long its core has idled.
 
-    epoll_wait parts the wake-up from the first steps after it, whose caches have gone cold.
+    epoll_wait parts the wake-up from the steps up to the answer, whose caches have gone cold.
     """
     data = copy(SMALL_BYTES, caches)
     wait_ns = predicted({"epoll_wait_ns": 1, "epoll_event_ns": 1}, costs)
     way_ns = predicted({"delivery_ns": 1} | data, costs)
-    steps_ns = predicted({"recv_ns": 1, "request_ns": 1} | data, costs)
-    send_ns = predicted({"send_ns": 1} | data, costs)
+    steps = {"recv_ns": 1.0, "request_ns": 1.0} | data
+    answer_ns = predicted(steps, costs) + predicted({"reply_ns": 1} | data, costs)
+    steps_ns = predicted(steps, costs) + predicted({"send_ns": 1} | data, costs)
     rows = []
     for idle_ns in IDLE_NS:
-        slept_ns, late_ns, work_ns, spent_ns = (
+        slept_ns, late_ns, answered_ns, spent_ns = (
             noted.values("wakeups", f"{what}, {idle_ns}")
-            for what in ("slept", "late", "work", "processor time")
+            for what in ("slept", "late", "answer", "processor time")
         )
         latency_ns = np.quantile(np.maximum(0, late_ns - way_ns - wait_ns), QUANTILES)
         rows.append(
             WakeUp(
                 idle_ns=max(0, round(float(np.median(slept_ns)) + way_ns)),
                 latency_ns=latency_ns.round().tolist(),
-                cpu_ns=_rest(spent_ns, wait_ns + steps_ns + send_ns),
-                cold_ns=_rest(work_ns, steps_ns),
+                cpu_ns=_rest(spent_ns, wait_ns + steps_ns),
+                cold_ns=_rest(answered_ns, answer_ns),
             )
         )
     return rows
