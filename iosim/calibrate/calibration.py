@@ -54,8 +54,8 @@ class Plan:
     """How long each benchmark may wait for its core to be at full speed, in a pass."""
 
 
-QUICK = Plan(passes=2, rounds=8, patience_s=0.1)
-FULL = Plan(passes=8, rounds=25, patience_s=1.0)
+QUICK = Plan(passes=1, rounds=12, patience_s=0.1)
+FULL = Plan(passes=5, rounds=40, patience_s=1.5)
 
 MOST_OF_OTHERS = 0.05
 """The share of the host's cores that other programs may have during a calibration."""
