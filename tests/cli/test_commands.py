@@ -250,10 +250,13 @@ def test_compare(iosim: Command) -> None:
             *("distances", "distance_noise", "intervals"),
         }
         assert cell["workload"]["connections"] == 8
-        for name in ("simulated", "real", "errors", "noise"):
+        for name in ("simulated", "real", "errors"):
             assert set(cell[name]) == COMPARED
-        assert set(cell["distances"]) == set(cell["distance_noise"]) == DISTANCES
-        assert set(cell["intervals"]) == COMPARED | DISTANCES
+        assert set(cell["distances"]) == DISTANCES
+        # On a disturbed host only one run may count, and one has no noise.
+        between = (cell["noise"], cell["distance_noise"], cell["intervals"])
+        known = tuple(set(figures) for figures in between)
+        assert known in ((COMPARED, DISTANCES, COMPARED | DISTANCES), (set(), set(), set()))
         for name in COMPARED:
             relative = cell["simulated"][name] / cell["real"][name] - 1
             assert cell["errors"][name] == pytest.approx(relative)
