@@ -122,7 +122,8 @@ def check_requests(run: Run, workload: Workload, seed: int) -> None:
         for name in ("sent_ns", "ready_ns", "copied_ns", "done_ns", "replied_ns"):
             assert (np.diff(own[name]) >= 0).all(), name
         if workload.arrivals == "closed":
-            assert (own["intended_ns"][1:] == own["replied_ns"][:-1] + workload.think_ns).all()
+            pause_ns = NATIVE.prices().client_turn_ns + workload.think_ns
+            assert (own["intended_ns"][1:] == own["replied_ns"][:-1] + pause_ns).all()
     if workload.arrivals != "closed":
         assert (records["intended_ns"] == schedule.intended_ns).all()
     assert run.elapsed_ns == records["replied_ns"].max()
