@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from made_runs import real_run
 
 from iosim.calm import calm, shortest_pulse_ns
 from iosim.results import PULSE, RECORD, Run
@@ -14,24 +15,8 @@ def run(pulses: list[tuple[int, int, int]], requests: list[tuple[int, int]]) -> 
     records = np.zeros(len(requests), RECORD)
     records["intended_ns"], records["replied_ns"] = np.array(requests).T
     records["done_ns"] = records["replied_ns"]
-    return Run(
-        model="epoll",
-        kernel="real",
-        seed=1,
-        records=records,
-        tasks=(),
-        syscalls={},
-        empty_polls=0,
-        context_switches=0,
-        wakeups=0,
-        drops=0,
-        wait_for_data_ns=0,
-        copy_data_ns=0,
-        elapsed_ns=int(records["replied_ns"].max()),
-        cores=1,
-        wall_s=0.0,
-        pulses=np.array(pulses, PULSE),
-    )
+    elapsed_ns = int(records["replied_ns"].max())
+    return real_run(records, np.array(pulses, PULSE), elapsed_ns)
 
 
 PULSES = [(0, 10, 0), (100, 11, 40), (200, 10, 70), (300, 15, 170), (400, 10, 250), (500, 10, 260)]

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_runs import real_run
 
 from iosim.agreement import DISTANCES, FIGURES
 from iosim.compare import Cell, Comparison
-from iosim.results import PULSE, RECORD, Run, TaskTimes
+from iosim.results import PULSE, RECORD, Run
 from iosim.workload import Workload
 
 REQUESTS, GAP_NS = 1_000, 1_000
@@ -30,24 +31,7 @@ def run(latency_ns: int, slow_to: int = 0, slower: float = 1.0, cpu_ns: int = 50
     pulses["at_ns"] = records["intended_ns"][::10]
     pulses["took_ns"] = 100 * factor[::10]
     pulses["server_ns"] = spent_ns[::10]
-    return Run(
-        model="epoll",
-        kernel="real",
-        seed=1,
-        records=records,
-        tasks=(TaskTimes("program", int(spent_ns[-1]), 0, 0),),
-        syscalls={},
-        empty_polls=0,
-        context_switches=0,
-        wakeups=0,
-        drops=0,
-        wait_for_data_ns=0,
-        copy_data_ns=0,
-        elapsed_ns=REQUESTS * GAP_NS,
-        cores=1,
-        wall_s=0.0,
-        pulses=pulses,
-    )
+    return real_run(records, pulses, REQUESTS * GAP_NS, int(spent_ns[-1]))
 
 
 def cell(simulated: Run, real: Sequence[Run]) -> Cell:
