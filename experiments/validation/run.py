@@ -110,6 +110,13 @@ def main() -> int:
     if (reason := why_not()) is not None:
         raise IosimError(f"no real runs on this host: {reason}")
     profile = profile_for(options.profile)
+    simulated_profile = profile
+    if options.scale:
+        name, _, factor = options.scale.partition("=")
+        try:
+            simulated_profile = profile.scaled(**{name: float(factor)})
+        except ValueError:
+            raise IosimError(f"--scale {options.scale!r}: write COST=FACTOR") from None
     models, loads, repeats = list(MODELS), list(LOADS), 3
     if options.quick:
         models, repeats = list(QUICK_MODELS), 2
@@ -120,13 +127,7 @@ def main() -> int:
     todo, refused = points(profile, models, loads)
     options.out.mkdir(parents=True, exist_ok=True)
     real, failed = measure(todo, repeats, profile, options.runs or options.out / "runs")
-    if options.scale:
-        name, _, factor = options.scale.partition("=")
-        try:
-            profile = profile.scaled(**{name: float(factor)})
-        except ValueError:
-            raise IosimError(f"--scale {options.scale!r}: write COST=FACTOR") from None
-    found = cells(todo, real, profile)
+    found = cells(todo, real, simulated_profile)
     if not found:
         raise IosimError(f"no cell could be run: {refused | failed}")
     names = [point.load.name for point in todo if point.name in real]
@@ -134,10 +135,10 @@ def main() -> int:
     with replacing(options.out / "data.csv") as unfinished:
         data.to_csv(unfinished, index=False, float_format="%.6g")
     save(draw(data), options.out / "figure.png")
-    text = summary(data, profile, refused | failed)
+    text = summary(data, simulated_profile, refused | failed)
     for name, content in (
         ("summary.md", text),
-        ("report.html", html(found, names, data, text, profile)),
+        ("report.html", html(found, names, data, text, simulated_profile)),
     ):
         with replacing(options.out / name) as unfinished:
             unfinished.write_text(content)
