@@ -28,7 +28,8 @@ class Calm:
     share: float
     """Of the time of the run."""
     latency_ns: npt.NDArray[np.int64]
-    """Of the requests that were due and answered within one part."""
+    """Of the requests that were answered in one of them. (Those that also were due in it would be
+    the shorter ones.)"""
     cpu_ns_per_request: float
     """Over all parts; NaN without any request in them."""
 
@@ -49,19 +50,12 @@ def calm(run: Run, full_speed_ns: float | None) -> Calm:
     calm_gaps = fast[:-1] & fast[1:]
     slow = np.concatenate([[True], ~calm_gaps, [True]])
     """By the number of pulses before: the time before the first and after the last is not calm."""
-    slow_before = np.concatenate([[0], np.cumsum(slow)])
-
-    def pulses_before(times_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        return np.searchsorted(at_ns, times_ns, side="right")
-
-    first = pulses_before(run.records["intended_ns"])
-    last = pulses_before(run.records["replied_ns"])
-    within = slow_before[last + 1] == slow_before[first]
-    done = int((~slow[pulses_before(run.records["done_ns"])]).sum())
+    answered = ~slow[np.searchsorted(at_ns, run.records["done_ns"], side="right")]
+    done = int(answered.sum())
     cpu_ns = int(np.diff(run.pulses["server_ns"])[calm_gaps].sum())
     calm_ns = int(np.diff(at_ns)[calm_gaps].sum())
     return Calm(
         share=calm_ns / max(1, int(at_ns[-1] - at_ns[0])),
-        latency_ns=run.latency_ns[within],
+        latency_ns=run.latency_ns[answered],
         cpu_ns_per_request=cpu_ns / done if done else float("nan"),
     )

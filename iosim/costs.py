@@ -69,8 +69,10 @@ class Prices:
     poll_ns: int = _price("poll that finds one descriptor, without the scan")
     poll_fd_ns: float = _price("poll: scan of one idle descriptor", call=False)
     scan_join_fd_ns: float = _price(
-        "select or poll: joining and leaving the wait queue of a descriptor before the first ready",
-        call=False,
+        "select or poll: joining the wait queue of a descriptor before the first ready", call=False
+    )
+    scan_leave_fd_ns: float = _price(
+        "select or poll: leaving the wait queue of a descriptor at the end", call=False
     )
     fd_miss_ns: float = _price(
         "scan of one descriptor: extra when what it needs comes from L3 instead of L2", call=False
@@ -93,8 +95,9 @@ class Prices:
     uring_reap_ns: int = _price(
         "io_uring_enter that returns completions, however many: extra", call=False
     )
+    uring_prep_ns: int = _price("one submission filled in by the program", call=False)
     uring_sqe_ns: int = _price(
-        "one submission that must wait for data, with its arming", call=False
+        "one submission that must wait for data: its arming, in the kernel", call=False
     )
     uring_recv_ns: int = _price("one receive completed by the ring, without the copy", call=False)
     uring_send_ns: int = _price("one send carried out by the ring, without the copy", call=False)
@@ -108,7 +111,12 @@ class Prices:
     )
     aio_read_ns: int = _price("aio_read: hand a read to the C library")
     aio_return_ns: int = _price("aio_return")
-    aio_helper_ns: int = _price("helper thread: one read and its signal", call=False)
+    aio_take_ns: int = _price(
+        "helper thread: one read taken up, until it has data or must wait", call=False
+    )
+    aio_helper_ns: int = _price(
+        "helper thread: the end of a read and its signal, until the next is taken up", call=False
+    )
     nanosleep_ns: int = _price("clock_nanosleep, without the sleep")
     timer_slack_ns: int = _price("how late a timer wakes its sleeper, prctl(2)", call=False)
     thread_create_ns: int = _price("pthread_create")
@@ -198,6 +206,7 @@ _NEEDED_BY = {
     "poll_fd": "poll",
     "poll_entry": "select and poll",
     "scan_join": "select and poll",
+    "scan_leave": "select and poll",
     "fd_miss": "select and poll",
     "epoll": "epoll and epoll-et",
     "fcntl": "programs that set nonblocking or O_ASYNC",

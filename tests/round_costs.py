@@ -20,8 +20,9 @@ def round_costs() -> CostProfile:
     """Every call or switch 100 ns, a wake-up 1000 ns, 1 ns a byte; the network only copies."""
     free = ("user_ns", "request_ns", "delivery_ns", "reply_ns", "client_turn_ns")
     values = {name: 100.0 for name in ABOUT if name.endswith("_ns") and name not in free}
-    scan = ("select_fd_ns", "select_number_ns", "poll_fd_ns", "scan_join_fd_ns", "fd_miss_ns")
-    values |= {"copy_ns_per_byte": 1} | dict.fromkeys(scan, 0)
+    scan = ("select_fd_ns", "select_number_ns", "poll_fd_ns", "fd_miss_ns")
+    parts = ("scan_join_fd_ns", "scan_leave_fd_ns", "uring_prep_ns", "aio_take_ns")
+    values |= {"copy_ns_per_byte": 1} | dict.fromkeys(scan + parts, 0)
     return profile(values, WakeUp(idle_ns=0, latency_ns=[1000.0], cpu_ns=0))
 
 

@@ -236,10 +236,11 @@ def copy(nbytes: int, caches: Caches) -> dict[str, float]:
 def scan(
     kind: str, fds: int, highest: int, caches: Caches, joined: int = 0, evicted: bool = False
 ) -> dict[str, float]:
-    """What select or poll of so many descriptors should cost that joins so many wait queues, and
-    finds what it needs in the caches, or all of it outside L2."""
+    """What select or poll of so many descriptors should cost that joins and leaves so many wait
+    queues, and finds what it needs in the caches, or all of it outside L2."""
     steps = 1 if evicted else caches.steps(fds * SCAN_BYTES)
-    costs = {f"{kind}_ns": 1, f"{kind}_fd_ns": fds, "scan_join_fd_ns": joined}
+    costs = {f"{kind}_ns": 1, f"{kind}_fd_ns": fds}
+    costs |= dict.fromkeys(("scan_join_fd_ns", "scan_leave_fd_ns"), joined)
     if kind == "select":
         costs["select_number_ns"] = highest
     return costs | {"fd_miss_ns": fds * steps}

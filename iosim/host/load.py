@@ -166,8 +166,7 @@ class Load:
                 whole, partial[client] = divmod(partial[client] + len(data), reply_bytes)
                 if not whole:
                     continue
-                seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
-                stamp = seconds * 1_000_000_000 + nanoseconds
+                stamp = _stamp(ancillary)
                 for _ in range(whole):
                     number = waiting[client].popleft()
                     replied_ns[number] = stamp
@@ -194,6 +193,18 @@ class Load:
             "took_ns": took_ns,
             "replied_ns": clock.monotonic_ns(replied_ns),
         }
+
+
+def _stamp(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """When a reply came, by the kernel's stamp.
+
+    It begins to stamp a while after the first socket has asked for that (net_enable_timestamp in
+    net/core/dev.c leaves it to a worker); what came before then came just now.
+    """
+    if not ancillary:
+        return time.time_ns()
+    seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
+    return int(seconds * 1_000_000_000 + nanoseconds)
 
 
 def send_whole(sock: socket.socket, request: bytes) -> None:

@@ -59,6 +59,7 @@ class Helper(Thread):
     def read(self, file: Any, nbytes: int) -> Call[int]:
         """Sleep until there is data, and take it."""
         prices = self.system.prices
+        self.debt_ns += prices.aio_take_ns
         while not file.readable:
             yield from self.pay()
             if not file.readable:

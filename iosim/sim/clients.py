@@ -1,7 +1,7 @@
 """The load generator and the way between it and the server.
 
-The generator is one thread on a core of its own, as in a real run: it cannot send two requests at
-once, so a request may leave later than intended. Taking replies costs it nothing.
+The generator is one thread on a core of its own, as in a real run: it does one thing at a time,
+send or, over loopback, take a reply, so a request may leave later than intended.
 """
 
 from __future__ import annotations
@@ -47,8 +47,12 @@ class Clients:
         self._next = 0
         """Open loop: number of the request that is on its way."""
         self._arrival = Timer(self._env, self._arrive_next)
+        self._sent_ns = 0
+        """When the generator begins its last send, or in an open loop its next."""
         self._free_ns = 0
-        """When the generator has finished its last send."""
+        """When it has nothing to do after that."""
+        self._free_before_ns = 0
+        """When it has nothing to do before that."""
         self.unanswered = len(self._connection_of)
         """Requests without a reply so far."""
         self.origin_ns = 0
@@ -104,7 +108,7 @@ class Clients:
     def start(self, hang_up: bool) -> None:
         """Begin the load now; `hang_up` closes every connection after its last reply."""
         self._hang_up = hang_up
-        self.origin_ns = self._free_ns = self._env.now_ns
+        self.origin_ns = self._sent_ns = self._free_ns = self._env.now_ns
         self._system.start_counting()
         if self._closed_loop:
             for number in self._first.values():
@@ -121,6 +125,10 @@ class Clients:
                 self._arrival.set(sent_ns + self._way_in_ns - self._env.now_ns)
 
     def _arrive_next(self, _: object) -> None:
+        postponed_ns = self._sent_ns + self._way_in_ns - self._env.now_ns
+        if postponed_ns > 0:
+            self._arrival.set(postponed_ns)
+            return
         self._arrive(self._next)
         self._next += 1
         self._send_next()
@@ -142,6 +150,8 @@ class Clients:
         """Send a request at `intended_ns` or as soon as the generator is free; returns when."""
         free_ns, records = self._free_ns, self._records
         sent_ns = intended_ns if intended_ns > free_ns else free_ns  # max() takes much longer
+        self._sent_ns = sent_ns
+        self._free_before_ns = free_ns
         self._free_ns = sent_ns + self._send_ns
         records.intended_ns[number] = intended_ns
         records.sent_ns[number] = sent_ns
@@ -190,15 +200,28 @@ class Clients:
     def _replied(self, number: int, following: int, replied_ns: int) -> None:
         """The whole reply is at the client at `replied_ns`; `following` is its next request."""
         self._records.replied_ns[number] = replied_ns
+        known_ns = replied_ns + self._turn_ns if self._card else self._take(replied_ns)
         if following >= 0:
             if self._closed_loop:
-                due_ns = replied_ns + self._turn_ns + self._intended_ns[following]
-                self._send_at(following, due_ns)
+                self._send_at(following, known_ns + self._intended_ns[following])
         elif self._hang_up:
             self._hang_up_at(replied_ns, self._connections[self._connection_of[number]])
         self.unanswered -= 1
         if not self.unanswered:
             self.done.ring_in(replied_ns - self._env.now_ns)
+
+    def _take(self, replied_ns: int) -> int:
+        """Loopback: the generator takes a reply as soon as it can; returns when it knows of it."""
+        if self._closed_loop or replied_ns >= self._sent_ns:
+            self._free_ns = max(replied_ns, self._free_ns) + self._turn_ns
+            return self._free_ns
+        self._free_before_ns = max(replied_ns, self._free_before_ns) + self._turn_ns
+        late_ns = self._free_before_ns - self._sent_ns
+        if late_ns > 0 and self._next < len(self._intended_ns):
+            self._sent_ns += late_ns
+            self._free_ns += late_ns
+            self._records.sent_ns[self._next] += late_ns
+        return self._free_before_ns
 
     def _send_at(self, number: int, due_ns: int) -> None:
         call_in(self._env, due_ns - self._env.now_ns, lambda _: self._send_now(number, due_ns))

@@ -324,14 +324,16 @@ class ReadinessCalls(Thread):
         deadline: Deadline | None,
     ) -> Call[list[int]]:
         """Scan, and join the wait queues of all descriptors before the first that is ready; with
-        none found sleep, and scan again without joining (do_poll in the kernel's fs/select.c)."""
-        join_ns = self.system.prices.scan_join_fd_ns
-        joins = deadline is None or not deadline.passed
+        none found sleep, and scan again without joining; leave the queues at the end (do_poll and
+        poll_freewait in the kernel's fs/select.c)."""
+        prices = self.system.prices
+        may_sleep = deadline is None or not deadline.passed
+        joined: float = 0
         while not (ready := self._readable(fds)):
             if deadline is not None and deadline.passed:
                 break
-            self.debt_ns += round(scan_ns + len(fds) * join_ns)
-            joins = False
+            self.debt_ns += round(scan_ns + (len(fds) - joined) * prices.scan_join_fd_ns)
+            joined = len(fds)
             yield from self.pay()
             if self._readable(fds):
                 continue
@@ -344,8 +346,10 @@ class ReadinessCalls(Thread):
         if deadline is not None:
             deadline.over = True
         ready.sort(key=position)
-        joined = max(0, position(ready[0])) if joins and ready else 0
-        self.charge(base_ns + round(scan_ns + joined * join_ns))
+        if may_sleep and ready and not joined:
+            joined = max(0, position(ready[0]))
+            self.debt_ns += round(joined * prices.scan_join_fd_ns)
+        self.charge(base_ns + round(scan_ns + joined * prices.scan_leave_fd_ns))
         self.noticed(ready)
         return ready
 

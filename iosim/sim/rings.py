@@ -414,19 +414,26 @@ class RingCalls(RingWork, Kernel):
         return ring.space_left
 
     def prep_accept(self, ring: Ring, listener: int, user_data: Any) -> None:
-        ring.prepare(Submission(ring, "accept", listener, 0, user_data))
+        self._prepare(Submission(ring, "accept", listener, 0, user_data))
 
     def prep_accept_multishot(self, ring: Ring, listener: int, user_data: Any) -> None:
-        ring.prepare(Submission(ring, "accept", listener, 0, user_data, multishot=True))
+        self._prepare(Submission(ring, "accept", listener, 0, user_data, multishot=True))
 
     def prep_recv(self, ring: Ring, fd: int, nbytes: int, user_data: Any) -> None:
-        ring.prepare(Submission(ring, "recv", fd, nbytes, user_data))
+        self._prepare(Submission(ring, "recv", fd, nbytes, user_data))
 
     def prep_recv_multishot(self, ring: Ring, fd: int, user_data: Any) -> None:
-        ring.prepare(Submission(ring, "recv", fd, 0, user_data, multishot=True))
+        self._prepare(Submission(ring, "recv", fd, 0, user_data, multishot=True))
 
     def prep_send(self, ring: Ring, fd: int, nbytes: int, user_data: Any) -> None:
-        ring.prepare(Submission(ring, "send", fd, nbytes, user_data))
+        self._prepare(Submission(ring, "send", fd, nbytes, user_data))
+
+    def _prepare(self, submission: Submission) -> None:
+        """Put an entry into the submission queue; that takes the program's own time."""
+        submission.ring.prepare(submission)
+        prep_ns = self.system.prices.uring_prep_ns
+        self.debt_ns += prep_ns
+        self.debt_user_ns += prep_ns
 
     def io_uring_register_buffers(self, ring: Ring, count: int, nbytes: int) -> Call[None]:
         yield from self.pay()

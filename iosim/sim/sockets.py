@@ -528,10 +528,12 @@ class SocketCalls(Thread):
         system.syscalls["poll"] += 1
         connection = system.files[fd]
         # One that is not open is reported at once: POLLNVAL of poll(2).
+        look_ns = prices.poll_fd_ns
         if connection is not None and not connection.writable(system.machine.send_buffer_bytes):
-            self.debt_ns += round(prices.poll_fd_ns + prices.scan_join_fd_ns)
+            self.debt_ns += round(look_ns + prices.scan_join_fd_ns)
             yield from self._sleep_until_writable(connection)
-        self.charge(prices.poll_ns + round(prices.poll_fd_ns))
+            look_ns += prices.scan_leave_fd_ns
+        self.charge(prices.poll_ns + round(look_ns))
 
     def shutdown(self, fd: int) -> Call[None]:
         if self.debt_ns:

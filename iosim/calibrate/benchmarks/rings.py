@@ -23,8 +23,9 @@ def io_uring_enter(bench: Bench) -> Call[None]:
 
 @benchmark(needs="io_uring")
 def io_uring_entries(bench: Bench) -> Call[None]:
-    """One call for many entries: receives that must wait (uring_sqe_ns), their completions
-    (uring_recv_ns), and sends (uring_send_ns); and sends one by one (uring_reap_ns)."""
+    """Filling in receives (uring_prep_ns), and one call for many entries: receives that must wait
+    (uring_sqe_ns), their completions (uring_recv_ns), and sends (uring_send_ns); and sends one by
+    one (uring_reap_ns)."""
     kernel = bench.kernel
     ring = yield from kernel.io_uring_setup(ENTRIES)
     yield from bench.connect()
@@ -33,7 +34,8 @@ def io_uring_entries(bench: Bench) -> Call[None]:
     def receive() -> Call[None]:
         for fd in fds:
             kernel.prep_recv(ring, fd, READ_BYTES, fd)
-        yield from kernel.io_uring_enter(ring, 0)
+        return
+        yield
 
     def send() -> Call[None]:
         for fd in fds:
@@ -48,14 +50,17 @@ def io_uring_entries(bench: Bench) -> Call[None]:
     call = {"uring_enter_ns": 1.0, "uring_reap_ns": 1.0}
     calls = dict.fromkeys(call, EACH)
     for _ in range(bench.rounds):
-        yield from bench.time("arm", receive(), BATCH, uring_sqe_ns=1, uring_enter_ns=EACH)
+        yield from bench.time("fill in", receive(), BATCH, uring_prep_ns=1)
+        block = kernel.io_uring_enter(ring, 0)
+        yield from bench.time("arm", block, BATCH, uring_sqe_ns=1, uring_enter_ns=EACH)
         yield from bench.feed(fds)
         block = kernel.io_uring_enter(ring, BATCH)
         yield from bench.time("complete", block, BATCH, uring_recv_ns=1, **calls, **copy)
-        yield from bench.time("send", send(), BATCH, uring_send_ns=1, **calls, **copy)
+        entry = {"uring_prep_ns": 1.0, "uring_send_ns": 1.0} | copy
+        yield from bench.time("send", send(), BATCH, **entry, **calls)
         yield from bench.peer.drain(BATCH, SMALL_BYTES)
         one_by_one = each(send_one, fds)
-        yield from bench.time("send one by one", one_by_one, BATCH, uring_send_ns=1, **call, **copy)
+        yield from bench.time("send one by one", one_by_one, BATCH, **entry, **call)
         yield from bench.peer.drain(BATCH, SMALL_BYTES)
 
 
@@ -108,6 +113,7 @@ def io_uring_sqpoll(bench: Bench) -> Call[None]:
     yield from kernel.io_uring_enter(ring, 1)
     yield from bench.peer.drain(1, SMALL_BYTES)
     for _ in range(bench.rounds):
-        yield from bench.time("submit", times(BATCH, submit), BATCH, uring_peek_ns=1)
+        block = times(BATCH, submit)
+        yield from bench.time("submit", block, BATCH, uring_prep_ns=1, uring_peek_ns=1)
         yield from kernel.io_uring_enter(ring, BATCH)
         yield from bench.peer.drain(1, BATCH * SMALL_BYTES)

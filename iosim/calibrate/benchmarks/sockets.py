@@ -111,13 +111,20 @@ def send(bench: Bench) -> Call[None]:
 
 @benchmark()
 def framing(bench: Bench) -> Call[None]:
-    """Serving one request that is complete: the program's own steps (request_ns) and a send."""
+    """A request that is complete: the program's own steps (request_ns), and with the answer."""
     kernel = bench.kernel
     yield from bench.connect()
+
+    def look(fd: int) -> Call[None]:
+        for request in kernel.requests(fd, SMALL_BYTES):
+            if request.service_ns:
+                yield from kernel.compute(request.service_ns)
+
+    copy = bench.copy(SMALL_BYTES)
     for _ in range(bench.rounds):
         yield from bench.feed(bench.fds)
         yield from bench.empty(bench.fds)
+        yield from bench.time("request", each(look, bench.fds), BATCH, request_ns=1)
         block = each(lambda fd: answer(kernel, fd, SMALL_BYTES), bench.fds)
-        copy = bench.copy(SMALL_BYTES)
         yield from bench.time("answer", block, BATCH, request_ns=1, send_ns=1, **copy)
         yield from bench.peer.drain(BATCH, SMALL_BYTES)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import numpy as np
 
 from iosim.calibrate.bench import SMALL_BYTES, Bench, benchmark
-from iosim.kernel import EAGAIN, EPOLL_CTL_ADD, Call
+from iosim.calibrate.benchmarks.readiness import COUNTS
+from iosim.kernel import EAGAIN, EPOLL_CTL_ADD, Call, FdSet
 
 OFTEN = {10_000: 2, 30_000: 3, 60_000: 4, 100_000: 4, 200_000: 3, 400_000: 1}
 """Pauses after which the wake-up of a sleeping program is measured, and how often each comes in a
@@ -19,6 +22,10 @@ CHUNK = 16
 """Messages in a row."""
 WARM_UP = 2
 """Before them, and not counted."""
+PAUSE_NS = 1_000_000
+"""Between messages to poll."""
+SCAN_NS = 100_000
+"""About how long poll takes before it sleeps over the most descriptors: the core idles as long."""
 _GOLDEN = 0.618034
 
 
@@ -71,6 +78,7 @@ def wakeups(bench: Bench) -> Call[None]:
     fd = bench.fds[0]
     epfd = yield from kernel.epoll_create()
     yield from kernel.epoll_ctl(epfd, EPOLL_CTL_ADD, fd)
+    looking_ns = _looking_ns(bench)
     mixed = [idle_ns for idle_ns, times in OFTEN.items() for _ in range(times)]
     generator = np.random.default_rng(1)
     for _ in range(bench.rounds):
@@ -78,10 +86,62 @@ def wakeups(bench: Bench) -> Call[None]:
         for idle_ns, times in SELDOM.items():
             rows.append([idle_ns] * times)
         for pauses_ns in rows:
-            yield from _woken(bench, epfd, fd, pauses_ns)
+            yield from _woken(bench, epfd, fd, pauses_ns, looking_ns)
 
 
-def _woken(bench: Bench, epfd: int, fd: int, pauses_ns: list[int]) -> Call[None]:
+@benchmark()
+def poll_woken(bench: Bench) -> Call[None]:
+    """How much later poll returns that slept over many descriptors instead of one: it looks at all
+    of them again and leaves their wait queues (scan_leave_fd_ns)."""
+    kernel, count = bench.kernel, max(COUNTS)
+    yield from bench.connect(count)
+    fd = bench.fds[0]
+    alone, everything = kernel.poll_set(), kernel.poll_set()
+    alone.add(fd)
+    for each in bench.fds:
+        everything.add(each)
+
+    def late(pause_ns: int, watched: FdSet) -> Call[tuple[list[int], float]]:
+        before_ns = bench.place.pulse_ns()
+        yield from bench.peer.exchange([pause_ns] * (WARM_UP + CHUNK), SMALL_BYTES)
+        seen = []
+        for _ in range(WARM_UP + CHUNK):
+            yield from kernel.poll(watched)
+            seen.append(kernel.monotonic_ns())
+            kernel.requests(fd, (yield from kernel.recv(fd)))
+            yield from kernel.send(fd, SMALL_BYTES)
+        pulse_ns = max(before_ns, bench.place.pulse_ns())
+        told = yield from bench.peer.exchanged()
+        late_ns = [at_ns - one.sent_ns for at_ns, one in zip(seen, told, strict=True)]
+        return late_ns[WARM_UP:], pulse_ns
+
+    expected = bench.scan("poll", count, 0)
+    for name, times in bench.scan("poll", 1, 0).items():
+        expected[name] -= times
+    expected["scan_leave_fd_ns"] = count - 1
+    for _ in range(bench.rounds):
+        one_ns, pulse_ns = yield from late(PAUSE_NS, alone)
+        all_ns, all_pulse_ns = yield from late(PAUSE_NS + SCAN_NS, everything)
+        for difference_ns in np.subtract(all_ns, one_ns).tolist():
+            about = f"{count} instead of 1"
+            bench.note(about, difference_ns, max(pulse_ns, all_pulse_ns), **expected)
+
+
+def _looking_ns(bench: Bench) -> float:
+    """Processor time that looking at the clocks adds to a message."""
+    kernel = bench.kernel
+    spent_ns = []
+    for _ in range(200):
+        began_ns = kernel.process_time_ns()
+        kernel.monotonic_ns()
+        kernel.monotonic_ns()
+        spent_ns.append(kernel.process_time_ns() - began_ns)
+    return median(spent_ns)
+
+
+def _woken(
+    bench: Bench, epfd: int, fd: int, pauses_ns: list[int], looking_ns: float
+) -> Call[None]:
     """Answer a message after each pause."""
     kernel = bench.kernel
     before_ns = bench.place.pulse_ns()
@@ -104,7 +164,7 @@ def _woken(bench: Bench, epfd: int, fd: int, pauses_ns: list[int]) -> Call[None]
             ("slept", exchange.sent_ns - began_ns),
             ("late", noticed_ns - exchange.sent_ns),
             ("answer", exchange.replied_ns - noticed_ns),
-            ("processor time", spent_ns - bench.overhead_ns),
+            ("processor time", spent_ns - looking_ns),
             ("send", exchange.took_ns),
         ):
             bench.note(f"{what}, {idle_ns}", value, pulse_ns)
