@@ -14,7 +14,7 @@ from iosim.calibrate import calibrate_host, host_profile
 from iosim.compare import Comparison, compare
 from iosim.costs import CostProfile
 from iosim.errors import HostRefused, IosimError, RunFailed
-from iosim.host import run_real, why_not
+from iosim.host import load_server, run_real, why_not
 from iosim.kernel import Kernel
 from iosim.machine import Machine, Nic
 from iosim.models import MODELS, Model
@@ -43,6 +43,7 @@ __all__ = [
     "calibrate_host",
     "compare",
     "host_profile",
+    "load_server",
     "run_real",
     "simulate",
     "timeline",

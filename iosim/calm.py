@@ -27,11 +27,17 @@ class Calm:
 
     share: float
     """Of the time of the run."""
-    latency_ns: npt.NDArray[np.int64]
-    """Of the requests that were answered in one of them. (Those that also were due in it would be
-    the shorter ones.)"""
+    records: npt.NDArray[np.void]
+    """The requests that were answered in one of them. (Those that also were due in it would be the
+    shorter ones.)"""
     cpu_ns_per_request: float
     """Over all parts; NaN without any request in them."""
+
+    @property
+    def latency_ns(self) -> npt.NDArray[np.int64]:
+        """Of these requests, as `Run.latency_ns`."""
+        latency: npt.NDArray[np.int64] = self.records["replied_ns"] - self.records["intended_ns"]
+        return latency
 
 
 def shortest_pulse_ns(runs: Sequence[Run]) -> float:
@@ -44,7 +50,7 @@ def calm(run: Run, full_speed_ns: float | None) -> Calm:
     """The parts of a run between two pulses in a row that both took no longer than at full speed,
     which is a pulse of `full_speed_ns`; everything if that is None."""
     if full_speed_ns is None or not len(run.pulses):
-        return Calm(1.0, run.latency_ns, run.cpu_ns / len(run.records))
+        return Calm(1.0, run.records, run.cpu_ns / len(run.records))
     at_ns = run.pulses["at_ns"]
     fast = run.pulses["took_ns"] <= FULL_SPEED * full_speed_ns
     calm_gaps = fast[:-1] & fast[1:]
@@ -56,6 +62,6 @@ def calm(run: Run, full_speed_ns: float | None) -> Calm:
     calm_ns = int(np.diff(at_ns)[calm_gaps].sum())
     return Calm(
         share=calm_ns / max(1, int(at_ns[-1] - at_ns[0])),
-        latency_ns=run.latency_ns[answered],
+        records=run.records[answered],
         cpu_ns_per_request=cpu_ns / done if done else float("nan"),
     )

@@ -21,6 +21,7 @@ from iosim.files import replacing
 from iosim.host import run_real, why_not
 from iosim.machine import Machine
 from iosim.models import MODELS, Model, get
+from iosim.phases import Explanation, explain
 from iosim.results import Run
 from iosim.sim import simulate
 from iosim.workload import Workload
@@ -74,12 +75,24 @@ class Cell:
 
         If there are none to speak of, everything does, and the verdict says so.
         """
-        counting = self.counting
-        runs, full_speed_ns = (counting, self.full_speed_ns) if counting else (self.real_runs, None)
+        runs, full_speed_ns = self._told_by
         return Agreement(
             [Sample.of(run) for run in self.simulated_runs],
             [Sample.of(run, full_speed_ns) for run in runs],
         )
+
+    @cached_property
+    def explanation(self) -> Explanation:
+        """Where simulation and reality differ, by the same parts of the same runs."""
+        runs, full_speed_ns = self._told_by
+        records = [calm(run, full_speed_ns).records for run in runs]
+        return explain(self.simulated_runs, runs, np.concatenate(records))
+
+    @property
+    def _told_by(self) -> tuple[Sequence[Run], float | None]:
+        """The real runs that tell something, and the pulse that makes their calm parts."""
+        counting = self.counting
+        return (counting, self.full_speed_ns) if counting else (self.real_runs, None)
 
     @property
     def real_latencies_ns(self) -> list[npt.NDArray[np.int64]]:
@@ -99,6 +112,7 @@ class Cell:
             "model": self.model,
             "workload": self.workload.model_dump(),
             **self.agreement.as_dict(),
+            **self.explanation.as_dict(),
             "calm_share": self.calm_share,
             "verdict": self.verdict,
         }

@@ -143,7 +143,8 @@ def calibrate(
         l3_bytes=third_level and third_level[0],
         memory_steps=third_level and third_level[1],
         pulse_ns=shortest_ns(chain.from_iterable(passes)) or None,
-        interference=estimate.interference(noted),
+        # What other programs took is no part of the host.
+        interference=None if _others(passes) > MOST_OF_OTHERS else estimate.interference(noted),
         warnings=_warnings(passes, disturbed),
     )
     return profile, steps
@@ -153,14 +154,19 @@ def _rows(place: Place, benchmark: str, plan: Plan) -> list[dict[str, Any]]:
     return [asdict(row) for row in place.measure(benchmark, plan.rounds, plan.patience_s)]
 
 
+def _others(passes: Sequence[Sequence[Row]]) -> float:
+    """The share of the processor time that other programs had."""
+    shares = [row.values for rows in passes for row in rows if row.about == OTHERS]
+    return fmean(chain.from_iterable(shares)) if shares else 0.0
+
+
 def _warnings(passes: Sequence[Sequence[Row]], disturbed: Sequence[str]) -> list[str]:
     """What speaks against a calibration."""
-    shares = [row.values for rows in passes for row in rows if row.about == OTHERS]
     warnings = []
-    if shares and (share := fmean(chain.from_iterable(shares))) > MOST_OF_OTHERS:
+    if (share := _others(passes)) > MOST_OF_OTHERS:
         warnings.append(
-            f"other programs had {share:.0%} of the processor time while it was measured; end them "
-            "and calibrate again"
+            f"other programs had {share:.0%} of the processor time while it was measured, so that "
+            "interference is left out; end them and calibrate again"
         )
     if disturbed:
         warnings.append(

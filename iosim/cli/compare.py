@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
@@ -51,6 +51,7 @@ from iosim.compare import (
 from iosim.errors import IosimError
 from iosim.host import why_not
 from iosim.models import MODELS, get
+from iosim.phases import PHASES, REGIONS, Explanation
 
 _TEXT: dict[str, Callable[[float], str]] = {
     "throughput_per_s": units.format_rate,
@@ -90,6 +91,9 @@ def compare_command(
             "file for each of its runs.",
         ),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell in which phases of a request the time goes.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Results folder; by default a new one under results/.")
     ] = None,
@@ -158,6 +162,8 @@ def compare_command(
         print_json(result.as_dict() | {"results": str(folder)})
     else:
         _print_comparison(result)
+        if explain:
+            _print_explanations(result)
         print(f"cost profile: {found}")
         print(f"results: {folder} (comparison.json, latency.png and every run)")
     if not result.cells:
@@ -200,6 +206,43 @@ def _print_comparison(result: Comparison) -> None:
                 print(f"not compared: {SHORT.get(name, name)} ({reason})")
     for name, reason in result.skipped.items():
         print(f"skipped {name}: {reason}")
+
+
+def _print_explanations(result: Comparison) -> None:
+    for cell in result.cells:
+        if not isinstance(cell, Cell):
+            continue
+        found = cell.explanation
+        table = Table(title=f"{cell.model}: where the time of a request goes", pad_edge=False)
+        table.add_column("phase", no_wrap=True)
+        for region in REGIONS:
+            for heading in (f"{region}: simulated", "real", "difference"):
+                table.add_column(heading, no_wrap=True, justify="right")
+        for phase in PHASES:
+            table.add_row(phase, *_differences(found, (phase,)))
+        table.add_section()
+        table.add_row("all", *_differences(found, tuple(PHASES)))
+        console().print(table)
+        for region in REGIONS:
+            phase = found.widest(region)
+            print(f"{region} differs most in {phase}: {PHASES[phase]}")
+        counts = (
+            f"{name} {found.simulated_counts[name]:.2f} / {real:.2f}"
+            for name, real in found.real_counts.items()
+        )
+        print("\n".join(wrap(f"per request, simulated / real: {', '.join(counts)}", 98)))
+    print("p50: means over the middle half of the requests by latency; p99: over the slowest 2 %")
+
+
+def _differences(found: Explanation, phases: Sequence[str]) -> Iterator[str]:
+    for region in REGIONS:
+        simulated_ns, real_ns = (
+            sum(by_phase[region][phase] for phase in phases)
+            for by_phase in (found.simulated_ns, found.real_ns)
+        )
+        yield units.format_time(simulated_ns)
+        yield units.format_time(real_ns)
+        yield f"{(simulated_ns - real_ns) / 1_000:+.1f} us"
 
 
 def _about(cell: Cell | OwnServer) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from iosim.calibrate import Plan, Simulated, cache, calibrate
-from iosim.calibrate.bench import BENCHMARKS, CHECKS, Row
+from iosim.calibrate.bench import BENCHMARKS, CHECKS, OTHERS, Row
 from iosim.costs import ABOUT, CostProfile, needed_by
 from iosim.errors import HostRefused, IosimError
 from iosim.host import facts
@@ -91,6 +91,30 @@ def test_without_a_facility_its_costs_are_those_of_the_native_profile() -> None:
     for name in ABOUT:
         if name.startswith(("uring", "aio")):
             assert profile.costs[name] == native[name]
+
+
+class Shared(Simulated):
+    """A place where other programs have a share of the processor time."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__(CostProfile.shipped("python"))
+        self.share = share
+
+    def measure(self, name: str, rounds: int, patience_s: float = 0) -> list[Row]:
+        rows = super().measure(name, rounds)
+        if name == "interference":
+            rows.append(Row(name, "gap", {}, [20_000.0] * 5, [0] * 5))
+        return [*rows, Row(name, OTHERS, {}, [self.share], [0])]
+
+
+def test_what_other_programs_took_is_not_taken_for_the_host() -> None:
+    alone, _ = calibrate(Shared(0.01), "a", HOST, plan=PLAN)
+    assert alone.interference is not None
+    assert alone.warnings == []
+    beside, _ = calibrate(Shared(0.23), "a", HOST, plan=PLAN)
+    assert beside.interference is None
+    (warning,) = beside.warnings
+    assert "other programs had 23% of the processor time" in warning
 
 
 def test_a_profile_of_another_host_says_what_is_different() -> None:

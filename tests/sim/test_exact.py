@@ -291,6 +291,45 @@ def test_taking_completions_costs_once_a_call() -> None:
     assert rows(run) == [(0, 10_000, 10_000, 11_050, 11_050, 14_780, 14_750, 16_900, 18_930)]
 
 
+def test_filling_in_a_submission_delays_the_next_call() -> None:
+    """The receive in front, 40, before the load; then the reply's send and the next receive."""
+    costs = dict(COSTS.costs)
+    costs["uring_prep_ns"] = costs["uring_prep_ns"].model_copy(update={"value": 40})
+    run = simulate("io_uring", ONE, profile=COSTS.model_copy(update={"costs": costs}))
+    assert rows(run) == [(0, 10_000, 10_000, 11_050, 11_050, 14_750, 14_750, 16_950, 18_980)]
+
+
+@pytest.mark.parametrize(("model", "base_ns"), [("select", 14_490), ("poll", 14_670)])
+def test_wait_queues_are_left_after_the_sleep(model: str, base_ns: int) -> None:
+    """2 x 25 for listener and connection delay the news; joining them took place before."""
+    costs = dict(COSTS.costs)
+    costs["scan_leave_fd_ns"] = costs["scan_leave_fd_ns"].model_copy(update={"value": 25})
+    run = simulate(model, ONE, profile=COSTS.model_copy(update={"costs": costs}))
+    assert run.records["noticed_ns"].tolist() == [base_ns + 50]
+
+
+def test_a_helper_takes_a_read_up_before_there_is_data() -> None:
+    """So it costs processor time and delays no answer."""
+    costs = dict(COSTS.costs)
+    costs["aio_take_ns"] = costs["aio_take_ns"].model_copy(update={"value": 60})
+    before = simulate("aio", ONE, profile=COSTS)
+    after = simulate("aio", ONE, profile=COSTS.model_copy(update={"costs": costs}))
+    assert rows(after) == rows(before)
+
+
+def test_the_generator_is_busy_while_it_takes_a_reply() -> None:
+    """Requests are due every 10,000, and a reply comes 8900 after each; taking it lasts 2500 here,
+    so that the next request leaves late."""
+    costs = dict(COSTS.costs)
+    costs["client_turn_ns"] = costs["client_turn_ns"].model_copy(update={"value": 2_500})
+    load = ONE.model_copy(update={"requests": 2})
+    run = simulate("blocking", load, profile=COSTS.model_copy(update={"costs": costs}))
+    first_ns = int(run.records["replied_ns"][0])
+    assert run.records["intended_ns"].tolist() == [10_000, 20_000]
+    assert 17_500 < first_ns < 20_000
+    assert run.records["sent_ns"].tolist() == [10_000, first_ns + 2_500]
+
+
 # 50 bytes and 78 of headers take 102 ns at 10 Gbit/s, 30 bytes 86 ns.
 NIC = Machine(nic=Nic(latency_ns=5_000))
 

@@ -123,7 +123,9 @@ def check_requests(run: Run, workload: Workload, seed: int) -> None:
             assert (np.diff(own[name]) >= 0).all(), name
         if workload.arrivals == "closed":
             pause_ns = NATIVE.prices().client_turn_ns + workload.think_ns
-            assert (own["intended_ns"][1:] == own["replied_ns"][:-1] + pause_ns).all()
+            waited_ns = own["intended_ns"][1:] - own["replied_ns"][:-1] - pause_ns
+            # Over loopback the generator may be busy when a reply comes.
+            assert (waited_ns == 0).all() if nic is not None else (waited_ns >= 0).all()
     if workload.arrivals != "closed":
         assert (records["intended_ns"] == schedule.intended_ns).all()
     assert run.elapsed_ns == records["replied_ns"].max()

@@ -280,7 +280,8 @@ def test_joins_the_wait_queues_before_the_first_that_is_ready(
 
     trace = Trace()
     load = ONE.model_copy(update={"connections": 4, "request_bytes": 64, "reply_bytes": 64})
-    run = simulate(program, load, profile=free_costs(scan_join_fd_ns=7), trace=trace)
+    queues = free_costs(scan_join_fd_ns=5, scan_leave_fd_ns=2)
+    run = simulate(program, load, profile=queues, trace=trace)
     again = [call for call in trace.calls if call.name in ("poll", "select")][1]
     position = ready if name == "poll" else int(run.records["connection"][0])
     assert again.end_ns - again.begin_ns == (7 * position if timeout_ns is None else 0)
