@@ -60,10 +60,13 @@ class Explanation:
     """Per request: each call, and how often a thread was woken."""
     real_counts: Mapping[str, float]
 
+    def difference_ns(self, region: str, phase: str) -> float:
+        """How much longer the phase takes in the simulation."""
+        return self.simulated_ns[region][phase] - self.real_ns[region][phase]
+
     def widest(self, region: str) -> str:
         """The phase in which simulation and reality differ most."""
-        simulated_ns, real_ns = self.simulated_ns[region], self.real_ns[region]
-        return max(PHASES, key=lambda phase: abs(simulated_ns[phase] - real_ns[phase]))
+        return max(PHASES, key=lambda phase: abs(self.difference_ns(region, phase)))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from iosim import CostProfile
 from iosim.agreement import SHORT
 from iosim.compare import Cell
+from iosim.phases import REGIONS
 from iosim.plots import FAINT, PALETTE, canvas, distributions, duration, style
 from iosim.stats import kendall, winner
 
@@ -47,6 +48,11 @@ def table(cells: Sequence[Cell], loads: Sequence[str]) -> pd.DataFrame:
             }
         for name, distance in found.distances.items():
             row |= {name: distance, f"{name}, noise": found.distance_noise.get(name, float("nan"))}
+        explained = cell.explanation
+        for region in REGIONS:
+            phase = explained.widest(region)
+            more_us = explained.difference_ns(region, phase) / 1e3
+            row[f"{region} differs most in"] = f"{phase} {more_us:+.1f} us"
         rows.append(row | {"verdict": cell.verdict})
     return pd.DataFrame(rows)
 
@@ -109,13 +115,15 @@ def summary(data: pd.DataFrame, profile: CostProfile, refused: dict[str, str]) -
     outside = worst[worst["times"] > 2]
     lines += ["", f"{len(outside)} cells are outside twice the target:", ""]
     lines += [
-        "| model | load | CPU | p50 | p99 | noise of CPU, p50, p99 |",
-        "|---|---|--:|--:|--:|--:|",
+        "| model | load | CPU | p50 | p99 | noise of CPU, p50, p99 | p50 differs most in | p99 |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for _, row in outside.iterrows():
         errors = " | ".join(f"{row[f'{name}, error']:+.0%}" for name in list(TARGETS)[1:])
         noises = ", ".join(f"{abs(row[f'{name}, noise']):.0%}" for name in list(TARGETS)[1:])
-        lines.append(f"| {row['model']} | {row['load']} | {errors} | {noises} |")
+        phases = " | ".join(row[f"{region} differs most in"] for region in REGIONS)
+        lines.append(f"| {row['model']} | {row['load']} | {errors} | {noises} | {phases} |")
+    lines += ["", "Phases of a request: docs/validation.md."]
     if refused:
         lines += ["", "Not run:", ""]
         lines += [f"- {name}: {reason}" for name, reason in refused.items()]

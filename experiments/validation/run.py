@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from grid import LOADS, QUICK_LOADS, QUICK_MODELS, Point, points
@@ -18,7 +19,17 @@ from report import draw, html, summary, table
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from iosim import MODELS, CostProfile, IosimError, Machine, Run, run_real, simulate, why_not
+from iosim import (
+    MODELS,
+    CostProfile,
+    IosimError,
+    Machine,
+    Run,
+    Workload,
+    run_real,
+    simulate,
+    why_not,
+)
 from iosim.calibrate import profile_for
 from iosim.calm import calm, shortest_pulse_ns
 from iosim.compare import Cell
@@ -32,14 +43,25 @@ TRIES = 3
 tries the calmest counts. What was measured in it plays no part."""
 
 
+def run_file(point: Point, repeat: int, folder: Path) -> Path:
+    """Where a real run is kept."""
+    return folder / f"{point.name}, {repeat}.npz"
+
+
+def as_run(point: Point, folder: Path) -> Point:
+    """The point, under the load that it has been run with: how heavy a load is follows from the
+    costs, and with other costs, or once the simulation is mended, it would be another."""
+    file = run_file(point, 0, folder)
+    if not file.exists():
+        return point
+    return replace(point, workload=Workload(**Run.load(file).provenance["workload"]))
+
+
 def measured(point: Point, repeat: int, full_speed_ns: float | None, folder: Path) -> Run:
     """A real run, kept or made."""
-    file = folder / f"{point.name}, {repeat}.npz"
+    file = run_file(point, repeat, folder)
     if file.exists():
-        kept = Run.load(file)
-        # With other costs the same load is another rate.
-        if kept.provenance["workload"] == point.workload.model_dump(mode="json"):
-            return kept
+        return Run.load(file)
     calmest, run = -1.0, None
     for _ in range(TRIES):
         tried = run_real(point.model, point.workload, seed=1 + repeat)
@@ -126,7 +148,9 @@ def main() -> int:
     models = [name for name in models if why_not(MODELS[name]) is None]
     todo, refused = points(profile, models, loads)
     options.out.mkdir(parents=True, exist_ok=True)
-    real, failed = measure(todo, repeats, profile, options.runs or options.out / "runs")
+    folder = options.runs or options.out / "runs"
+    todo = [as_run(point, folder) for point in todo]
+    real, failed = measure(todo, repeats, profile, folder)
     found = cells(todo, real, simulated_profile)
     if not found:
         raise IosimError(f"no cell could be run: {refused | failed}")

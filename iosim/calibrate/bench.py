@@ -101,6 +101,9 @@ class Place(Protocol):
     def ends(self) -> int:
         """How many ends of each connection are in `memory_bytes`."""
 
+    def threads(self) -> int:
+        """How many threads the program has, those of its libraries included."""
+
     def memory_bytes(self) -> int:
         """Memory in use: of the machine, or of the simulated server."""
 
@@ -201,6 +204,16 @@ class Bench:
     def empty(self, fds: Sequence[int]) -> Call[None]:
         """Read what is there."""
         yield from each(self.kernel.recv, fds)
+
+    def answer(self, fds: Sequence[int]) -> Call[None]:
+        """Answer what has been read, on the first connections.
+
+        As long as a connection answers, its acknowledgements are delayed until they can go with an
+        answer (tcp(7), TCP_QUICKACK). Else the next reads would send them, for half as much again
+        as a send, which no server's reads do.
+        """
+        yield from each(lambda fd: self.kernel.send(fd, SMALL_BYTES), fds)
+        yield from self.peer.drain(len(fds), SMALL_BYTES)
 
 
 Benchmark = Callable[[Bench], Call[None]]

@@ -148,6 +148,9 @@ class HostPlace:
     def _run(self, program: Callable[..., Call[None]], *args: Any) -> None:
         drive(program(HostKernel(self._server, "thread"), *args))
 
+    def threads(self) -> int:
+        return len(os.listdir("/proc/self/task"))
+
     def memory_bytes(self) -> int:
         """What the kernel keeps for sockets and threads, and what this process touches, proc(5)."""
         kernel = _kilobytes("/proc/meminfo", "Slab", "KernelStack", "PageTables")

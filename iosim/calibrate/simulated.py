@@ -80,6 +80,9 @@ class SimulatedPlace:
         self.caches = caches
         self.peer: Peer = SimulatedPeer(kernel, listener)
 
+    def threads(self) -> int:
+        return len(self.kernel.system.tasks)
+
     def memory_bytes(self) -> int:
         return self.kernel.system.memory.taken_bytes
 

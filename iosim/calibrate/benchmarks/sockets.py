@@ -67,6 +67,7 @@ def recv(bench: Bench) -> Call[None]:
             taken.append((yield from kernel.recv(fd, nbytes)))
 
         for _ in range(bench.rounds):
+            yield from bench.answer(fds)
             yield from bench.feed(fds, nbytes)
             taken.clear()
             spent_ns, pulse_ns = yield from bench.spent(each(take, fds))
