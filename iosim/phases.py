@@ -1,4 +1,4 @@
-"""Where the time of a request goes, phase by phase, so that a difference can be traced to its place.
+"""Where the time of a request goes, phase by phase, so that a difference can be traced.
 
 Phases are what a real run can see too: between two time stamps of `iosim.results.RECORD`.
 """

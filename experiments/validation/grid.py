@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from iosim import MODELS, CostProfile, Machine, Model, Workload, simulate
+from iosim import MODELS, CostProfile, IosimError, Machine, Model, Workload, simulate
 from iosim.kernel import FD_SETSIZE
 
 LIGHT, HALF, NEAR = 0.15, 0.5, 0.8
@@ -68,9 +68,16 @@ class Point:
 
 
 def points(
-    profile: CostProfile, models: Sequence[str], loads: Sequence[Load]
+    profile: CostProfile,
+    models: Sequence[str],
+    loads: Sequence[Load],
+    known: Mapping[str, Workload],
 ) -> tuple[list[Point], dict[str, str]]:
-    """All of them, and those that cannot be, by name with the reason."""
+    """All of them, and those that cannot be, by name with the reason.
+
+    What is `known` has been run: how heavy a load is follows from the costs, and with other costs,
+    or once the simulation is mended, it would be another.
+    """
     found, refused = [], {}
     for name in models:
         for load in loads:
@@ -84,7 +91,12 @@ def points(
             if name == "select" and connections >= FD_SETSIZE:
                 refused[f"{name}, {load.name}"] = f"select watches fewer than {FD_SETSIZE}"
                 continue
-            found.append(Point(model, load, workload(model, load, profile)))
+            point = f"{name}, {load.name}"
+            try:
+                heavy = known.get(point) or workload(model, load, profile)
+                found.append(Point(model, load, heavy))
+            except IosimError as error:
+                refused[point] = str(error)
     return found, refused
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from grid import LOADS, QUICK_LOADS, QUICK_MODELS, Point, points
@@ -43,23 +42,17 @@ TRIES = 3
 tries the calmest counts. What was measured in it plays no part."""
 
 
-def run_file(point: Point, repeat: int, folder: Path) -> Path:
-    """Where a real run is kept."""
-    return folder / f"{point.name}, {repeat}.npz"
-
-
-def as_run(point: Point, folder: Path) -> Point:
-    """The point, under the load that it has been run with: how heavy a load is follows from the
-    costs, and with other costs, or once the simulation is mended, it would be another."""
-    file = run_file(point, 0, folder)
-    if not file.exists():
-        return point
-    return replace(point, workload=Workload(**Run.load(file).provenance["workload"]))
+def workloads(folder: Path) -> dict[str, Workload]:
+    """What the runs that are kept were made with, by the name of the point."""
+    return {
+        file.name.removesuffix(", 0.npz"): Workload(**Run.load(file).provenance["workload"])
+        for file in sorted(folder.glob("*, 0.npz"))
+    }
 
 
 def measured(point: Point, repeat: int, full_speed_ns: float | None, folder: Path) -> Run:
     """A real run, kept or made."""
-    file = run_file(point, repeat, folder)
+    file = folder / f"{point.name}, {repeat}.npz"
     if file.exists():
         return Run.load(file)
     calmest, run = -1.0, None
@@ -146,10 +139,9 @@ def main() -> int:
     if options.small:
         models, loads, repeats = ["epoll"], list(LOADS[:2]), 2
     models = [name for name in models if why_not(MODELS[name]) is None]
-    todo, refused = points(profile, models, loads)
-    options.out.mkdir(parents=True, exist_ok=True)
     folder = options.runs or options.out / "runs"
-    todo = [as_run(point, folder) for point in todo]
+    todo, refused = points(profile, models, loads, workloads(folder))
+    options.out.mkdir(parents=True, exist_ok=True)
     real, failed = measure(todo, repeats, profile, folder)
     found = cells(todo, real, simulated_profile)
     if not found:

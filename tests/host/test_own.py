@@ -72,5 +72,5 @@ def test_nobody_listens() -> None:
 
 
 def test_no_such_process(port: int) -> None:
-    with pytest.raises(HostRefused, match="process 4194305: .*; name the server's own"):
+    with pytest.raises(HostRefused, match=r"process 4194305: .*; name the server's own"):
         load_server(port, LOAD, pid=4_194_305)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from iosim.calibrate.bench import BATCH, SMALL_BYTES, Bench, benchmark, each
 from iosim.kernel import READ_BYTES, SIGRTMIN, Call
 
-
 PAUSE_NS = 2_000_000
 """Long enough for all helpers to get as far as they can."""
 

@@ -139,9 +139,7 @@ def _looking_ns(bench: Bench) -> float:
     return median(spent_ns)
 
 
-def _woken(
-    bench: Bench, epfd: int, fd: int, pauses_ns: list[int], looking_ns: float
-) -> Call[None]:
+def _woken(bench: Bench, epfd: int, fd: int, pauses_ns: list[int], looking_ns: float) -> Call[None]:
     """Answer a message after each pause."""
     kernel = bench.kernel
     before_ns = bench.place.pulse_ns()
