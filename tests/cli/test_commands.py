@@ -20,6 +20,7 @@ from iosim.costs import ABOUT, CostProfile
 from iosim.doctor import Finding, Report
 from iosim.host import why_not
 from iosim.models import MODELS
+from iosim.phases import PHASES
 from iosim.results import Run
 
 needs_real_runs = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -247,8 +248,10 @@ def test_compare(iosim: Command) -> None:
     for cell in result["cells"]:
         assert set(cell) == {
             *("model", "workload", "simulated", "real", "errors", "noise", "calm_share", "verdict"),
-            *("distances", "distance_noise", "intervals"),
+            *("distances", "distance_noise", "intervals", "phases_ns", "per_request"),
         }
+        assert {len(by_phase) for by_phase in cell["phases_ns"].values()} == {len(PHASES)}
+        assert cell["per_request"]["recv"]["real"] > 0.5
         assert cell["workload"]["connections"] == 8
         for name in ("simulated", "real", "errors"):
             assert set(cell[name]) == COMPARED
@@ -281,7 +284,7 @@ def test_compare(iosim: Command) -> None:
 def test_compare_prints_a_table_with_every_model(iosim: Command) -> None:
     result = iosim(
         *("compare", "--repeats", "1", "--requests", "200", "--connections", "4"),
-        *("--rate", "2k/s", "--profile", "native", "--out", "here"),
+        *("--rate", "2k/s", "--profile", "native", "--out", "here", "--explain"),
     )
     assert result.code == 0
     rows = {line.strip("│ ").split()[0] for line in result.out.splitlines() if "│" in line}
@@ -292,6 +295,10 @@ def test_compare_prints_a_table_with_every_model(iosim: Command) -> None:
     assert "cost profile: native" in result.out
     assert "results: here" in result.out
     assert Path("here/comparison.json").exists()
+    assert "epoll: where the time of a request goes" in result.out
+    assert rows >= set(PHASES)
+    assert "p50 differs most in" in result.out
+    assert "per request, simulated / real: " in result.out
 
 
 # --- calibrate and timeline ------------------------------------------------------------------
