@@ -48,7 +48,7 @@ class Scan(Protocol):
 RUNNING, RUNNABLE, SLEEPING = TaskState.RUNNING, TaskState.RUNNABLE, TaskState.SLEEPING
 # Looking a member up in its class is slow, and every sleep does it several times.
 
-_NOTHING: Iterator[simpy.Event] = iter(())
+NOTHING: Iterator[simpy.Event] = iter(())
 """To `yield from` at once: an iterator at its end, so that none has to be made."""
 
 WAKE, DISPATCH = Event(TASK, "wake"), Event(TASK, "dispatch")
@@ -178,39 +178,35 @@ class Task:
 
         Nothing if the clock can jump there, as it mostly can: a generator would take longer.
         """
-        debt_ns, user_ns = self.debt_ns, self.user_ns
-        self.sure_user_ns = user_ns
-        self.user_ns = user_ns + self.debt_user_ns
+        debt_ns = self.debt_ns
+        if self.disturbed or debt_ns >= self.slice_left_ns or not self.env.jump(debt_ns):
+            return self._hold()
+        self.slice_left_ns -= debt_ns
+        self.user_ns += self.debt_user_ns
         self.debt_ns = self.debt_user_ns = self.cold_ns = 0
-        left_ns = self.slice_left_ns - debt_ns
-        if left_ns <= 0:
-            return self._work(debt_ns)
-        self.slice_left_ns = left_ns
-        if debt_ns and not self.env.jump(debt_ns):
-            return self._hold(debt_ns)
-        return self._make_up() if self.disturbed else _NOTHING
+        return NOTHING
 
-    def _hold(self, ns: int) -> Work:
-        """Hold the core for a part of a slice."""
-        self.paid_at_ns = self.env.now_ns + ns
-        yield Pause(self.env, ns)
-        if self.disturbed:
-            yield from self._make_up()
-
-    def _work(self, ns: int) -> Work:
+    def _hold(self) -> Work:
         """Hold the core slice by slice."""
-        while ns:
-            step_ns = min(ns, self.slice_left_ns)
-            ns -= step_ns
-            self.unpaid_ns = ns
-            self.paid_at_ns = self.env.now_ns + step_ns
-            yield Pause(self.env, step_ns)
+        env, left_ns = self.env, self.debt_ns
+        self.sure_user_ns = self.user_ns
+        self.user_ns += self.debt_user_ns
+        self.debt_ns = self.debt_user_ns = self.cold_ns = 0
+        while True:
+            step_ns = min(left_ns, self.slice_left_ns)
+            left_ns -= step_ns
+            self.unpaid_ns = left_ns
+            self.paid_at_ns = env.now_ns + step_ns
+            if step_ns and not env.jump(step_ns):
+                yield Pause(env, step_ns)
             if self.disturbed:
                 yield from self._make_up()
             self.slice_left_ns -= step_ns
             if not self.slice_left_ns:
                 self.slice_left_ns = self.cpu.time_slice_ns
                 yield from self.give_way()
+            if not left_ns:
+                return
 
     def _make_up(self) -> Work:
         """Go on for as long as the thread was held up or off the core until now."""

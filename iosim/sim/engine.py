@@ -22,6 +22,17 @@ class Environment(simpy.Environment):
         super().__init__()
         self.now_ns = 0
 
+    @property
+    def now(self) -> int:
+        """The clock, as SimPy calls it."""
+        return self.now_ns
+
+    def schedule(
+        self, event: simpy.Event, priority: EventPriority = NORMAL, delay: float = 0
+    ) -> None:
+        """Have an event happen after a delay of whole nanoseconds."""
+        heappush(self._queue, (self.now_ns + delay, priority, next(self._eid), event))
+
     def jump(self, delay_ns: int) -> bool:
         """Move the clock on by `delay_ns` if nothing at all happens until then.
 
@@ -31,13 +42,8 @@ class Environment(simpy.Environment):
         queue = self._queue
         if queue and queue[0][0] <= now_ns:
             return False
-        self._now = self.now_ns = now_ns
+        self.now_ns = now_ns
         return True
-
-    def quiet(self, delay_ns: int) -> bool:
-        """Whether nothing at all happens until `delay_ns` from now: `jump` would succeed."""
-        queue = self._queue
-        return not queue or queue[0][0] > self.now_ns + delay_ns
 
     @property
     def scheduled(self) -> int:
@@ -57,8 +63,7 @@ class Environment(simpy.Environment):
         """
         queue: list[tuple[int, EventPriority, int, simpy.Event]] = self._queue  # type: ignore[assignment]
         while queue:
-            now_ns, _, _, event = heappop(queue)
-            self._now = self.now_ns = now_ns
+            self.now_ns, _, _, event = heappop(queue)
             callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
             for callback in callbacks:
                 callback(event)
@@ -90,7 +95,7 @@ class Alarm(simpy.Event):
     def ring_in(self, delay_ns: int) -> None:
         """Go off after `delay_ns`."""
         env = self.env
-        heappush(env._queue, (env._now + delay_ns, NORMAL, next(env._eid), self))
+        heappush(env._queue, (env.now_ns + delay_ns, NORMAL, next(env._eid), self))
 
 
 class Process(simpy.Process):
@@ -121,7 +126,7 @@ class Pause(simpy.Event):
     def __init__(self, env: simpy.Environment, delay_ns: int) -> None:
         self.env = env
         self.callbacks: list[Callable[[Any], object]] = []  # type: ignore[assignment]
-        heappush(env._queue, (env._now + delay_ns, NORMAL, next(env._eid), self))
+        heappush(env._queue, (env.now_ns + delay_ns, NORMAL, next(env._eid), self))
 
 
 class Timer(simpy.Event):
@@ -147,7 +152,7 @@ class Timer(simpy.Event):
         """Go off after `delay_ns`; once is enough until then."""
         self.callbacks = self._callbacks
         env = self.env
-        heappush(env._queue, (env._now + delay_ns, self._priority, next(env._eid), self))
+        heappush(env._queue, (env.now_ns + delay_ns, self._priority, next(env._eid), self))
 
 
 def call_in(
