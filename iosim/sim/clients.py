@@ -118,7 +118,7 @@ class Clients:
         if number < len(self._intended_ns):
             sent_ns = self._send(number, self.origin_ns + self._intended_ns[number])
             if self._card is None:
-                self._arrival.set(sent_ns + self._way_in_ns - self._env.now_ns)
+                self._arrival.set(sent_ns + self._way_in_ns)
 
     def _arrive_next(self, _: object) -> None:
         self._arrive(self._next)
@@ -198,7 +198,7 @@ class Clients:
             self._hang_up_at(replied_ns, self._connections[self._connection_of[number]])
         self.unanswered -= 1
         if not self.unanswered:
-            self.done.ring_in(replied_ns - self._env.now_ns)
+            self.done.ring_at(replied_ns)
 
     def _send_at(self, number: int, due_ns: int) -> None:
         call_in(self._env, due_ns - self._env.now_ns, lambda _: self._send_now(number, due_ns))

@@ -473,7 +473,7 @@ class Cpu:
             task.cold_ns = cpu_ns - switch_in_ns
             task.debt_ns += task.cold_ns
             task.runs_at_ns = now + latency_ns
-            task.alarm.ring_in(latency_ns)
+            task.alarm.ring_at(task.runs_at_ns)
             if core.busy_until_ns > now:
                 core.overlap_ns = max(0, core.busy_until_ns - (task.runs_at_ns - switch_in_ns))
             return True
@@ -557,7 +557,7 @@ class Cpu:
         self.switch_count += 1
         task.switch_in_ns = self._switch_ns
         task.runs_at_ns = self.env.now_ns + self._switch_ns
-        task.alarm.ring_in(self._switch_ns)
+        task.alarm.ring_at(task.runs_at_ns)
         overlap_ns = core.busy_until_ns - self.env.now_ns
         core.overlap_ns = overlap_ns if overlap_ns > 0 else 0
 

@@ -75,7 +75,7 @@ class Environment(simpy.Environment):
 
 
 class Alarm(simpy.Event):
-    """An event that one process waits for and somebody else sets to go off after a delay.
+    """An event that one process waits for and somebody else sets to go off at some time.
 
     `Event.succeed` takes no delay, and a `Timeout` to call it would be a second event.
     """
@@ -92,10 +92,10 @@ class Alarm(simpy.Event):
         """Be ready to ring again, for whoever will wait from now on."""
         self.callbacks = []
 
-    def ring_in(self, delay_ns: int) -> None:
-        """Go off after `delay_ns`."""
+    def ring_at(self, at_ns: int) -> None:
+        """Go off at that time."""
         env = self.env
-        heappush(env._queue, (env.now_ns + delay_ns, NORMAL, next(env._eid), self))
+        heappush(env._queue, (at_ns, NORMAL, next(env._eid), self))
 
 
 class Process(simpy.Process):
@@ -106,7 +106,9 @@ class Process(simpy.Process):
         self.callbacks: list[Callable[[Any], object]] = []  # type: ignore[assignment]
         self._generator = generator
         self._target = first
-        first.callbacks.append(self._resume)
+        self._go_on = self._resume
+        """A method would be bound anew for each event."""
+        first.callbacks.append(self._go_on)
 
     def _resume(self, event: simpy.Event) -> None:
         """SimPy's without what is not used here: values of events, their failures, interrupts."""
@@ -115,7 +117,7 @@ class Process(simpy.Process):
         except StopIteration as end:
             self.succeed(end.value)
         else:
-            target.callbacks.append(self._resume)
+            target.callbacks.append(self._go_on)
 
 
 class Pause(simpy.Event):
@@ -123,7 +125,9 @@ class Pause(simpy.Event):
 
     _ok, _value = True, None
 
-    def __init__(self, env: simpy.Environment, delay_ns: int) -> None:
+    env: Environment
+
+    def __init__(self, env: Environment, delay_ns: int) -> None:
         self.env = env
         self.callbacks: list[Callable[[Any], object]] = []  # type: ignore[assignment]
         heappush(env._queue, (env.now_ns + delay_ns, NORMAL, next(env._eid), self))
@@ -140,7 +144,7 @@ class Timer(simpy.Event):
 
     def __init__(
         self,
-        env: simpy.Environment,
+        env: Environment,
         callback: Callable[[simpy.Event], object],
         priority: EventPriority = URGENT,
     ) -> None:
@@ -148,18 +152,18 @@ class Timer(simpy.Event):
         self._callbacks: list[Callable[[Any], Any]] = [callback]
         self._priority = priority
 
-    def set(self, delay_ns: int) -> None:
-        """Go off after `delay_ns`; once is enough until then."""
+    def set(self, at_ns: int) -> None:
+        """Go off at that time; once is enough until then."""
         self.callbacks = self._callbacks
         env = self.env
-        heappush(env._queue, (env.now_ns + delay_ns, self._priority, next(env._eid), self))
+        heappush(env._queue, (at_ns, self._priority, next(env._eid), self))
 
 
 def call_in(
-    env: simpy.Environment, delay_ns: int, callback: Callable[[simpy.Event], object]
+    env: Environment, delay_ns: int, callback: Callable[[simpy.Event], object]
 ) -> None:
     """Call back after a delay, as a `Timer` does."""
-    Timer(env, callback).set(delay_ns)
+    Timer(env, callback).set(env.now_ns + delay_ns)
 
 
 def events_made(env: simpy.Environment) -> int:

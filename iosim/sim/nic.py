@@ -77,7 +77,7 @@ class Uplink(Link):
         """Foresee the arrival of the first packet."""
         sent_ns, packet = self._packets[0]
         self._free_before = self._free
-        self._arrival.set(self.carry(sent_ns, packet.nbytes) - self._env.now_ns)
+        self._arrival.set(self.carry(sent_ns, packet.nbytes))
 
     def _arrive(self, arrival: object) -> None:
         """The first packet arrives, unless it was another one when this arrival was foreseen."""

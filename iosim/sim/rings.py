@@ -202,14 +202,14 @@ class RingWork(Thread):
             taken = put(system, file, submission.nbytes - submission.sent)
             if taken > 0:
                 submission.sent += taken
-                self.debt_ns += system.copy_ns(taken)
+                self.debt_ns += system.copy_ns[taken]
             if taken == EAGAIN or (0 < submission.sent < submission.nbytes and not file.shut):
                 submission.arm_for_room()
                 self.debt_ns += prices.uring_sqe_ns
                 return None
             self.debt_ns += prices.uring_send_ns
             return submission.sent or taken
-        if not file.readable:
+        if not file.readable():
             submission.arm()
             self.debt_ns += prices.uring_sqe_ns
             return None
@@ -219,7 +219,7 @@ class RingWork(Thread):
         result = take(system, file, submission.nbytes)
         self.debt_ns += prices.uring_recv_ns
         if result > 0:
-            self.debt_ns += system.copy_ns(result)
+            self.debt_ns += system.copy_ns[result]
         return result
 
     def _go_on(self, submission: Submission) -> Call[None]:
@@ -239,7 +239,7 @@ class RingWork(Thread):
                 more = False
                 self._post(submission, -errno.ENOBUFS)
                 break
-            if not file.readable:
+            if not file.readable():
                 break
             buffer = None
             if not receives:
@@ -249,13 +249,13 @@ class RingWork(Thread):
             else:
                 assert ring.buffers is not None
                 result = take(system, file, ring.buffer_bytes)
-                self.debt_ns += prices.uring_multishot_ns + system.copy_ns(max(0, result))
+                self.debt_ns += prices.uring_multishot_ns + system.copy_ns[max(0, result)]
                 more = result > 0 and ring.has_room()
                 buffer = ring.buffers.popleft() if result > 0 else None
             if ring.sq_thread is not None and self.debt_ns:
                 yield from self.pay()
             self._post(submission, result, buffer, more)
-            if not file.readable:
+            if not file.readable():
                 break
         if more:
             submission.arm()
@@ -362,7 +362,7 @@ class SqThread(RingWork):
         if not self._told:
             self._told = True
             self._looking = self._looking.successor()
-            self._looking.ring_in(self.system.prices.sqpoll_look_ns)
+            self._looking.ring_at(self.env.now_ns + self.system.prices.sqpoll_look_ns)
         return False
 
     def _look(self) -> Call[None]:
@@ -376,7 +376,7 @@ class SqThread(RingWork):
         while not (ring.published or ring.due) and env.now_ns < until_ns:
             since_ns = env.now_ns
             self._looking, self._told = Alarm(env), False
-            self._looking.ring_in(min(until_ns - since_ns, self.slice_left_ns))
+            self._looking.ring_at(min(until_ns, since_ns + self.slice_left_ns))
             yield self._looking
             self._looking = None
             off_ns = yield from self.come_back()

@@ -162,9 +162,9 @@ class Scan:
         if work_ns is None and final is not None:
             work_ns = final * self._period_ns
         if self.preempted:
-            self.alarm.ring_in(0)
+            self.alarm.ring_at(self._env.now_ns)
         elif work_ns is not None:
-            self.alarm.ring_in(self._begin_ns + work_ns - self._env.now_ns)
+            self.alarm.ring_at(self._begin_ns + work_ns)
 
     def _move_alarm(self) -> None:
         self.alarm = self.alarm.successor()

@@ -7,7 +7,6 @@ import os
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import cache
 from itertools import repeat
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -71,7 +70,6 @@ class File:
         self.sleepers: list[Task] | None = None
         self.watchers: tuple[Watcher, ...] = ()
 
-    @property
     def readable(self) -> bool:
         """Whether a read or accept would return at once."""
         raise NotImplementedError
@@ -84,6 +82,17 @@ class File:
 def error(number: int) -> OSError:
     """What a call raises that fails with this error number, errno(3)."""
     return OSError(number, os.strerror(number))
+
+
+class Copies(dict[int, int]):
+    """What it takes to copy so many bytes between kernel and user; most copies are of few sizes."""
+
+    def __init__(self, prices: Prices) -> None:
+        self._prices = prices
+
+    def __missing__(self, nbytes: int) -> int:
+        copy_ns = self[nbytes] = round(self._prices.copy_ns(nbytes))
+        return copy_ns
 
 
 class Records:
@@ -130,8 +139,7 @@ class System:
         self.env = env
         self.cpu = cpu
         self.prices = prices
-        self.copy_ns = cache(lambda nbytes: round(prices.copy_ns(nbytes)))
-        """Of so many bytes between kernel and user; most copies are of few sizes."""
+        self.copy_ns = Copies(prices)
         self.machine = machine
         self.workload = workload
         self.records = Records(schedule.connection)
