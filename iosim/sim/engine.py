@@ -30,7 +30,12 @@ class Environment(simpy.Environment):
     def schedule(
         self, event: simpy.Event, priority: EventPriority = NORMAL, delay: float = 0
     ) -> None:
-        """Have an event happen after a delay of whole nanoseconds."""
+        """Have an event happen after a delay of whole nanoseconds.
+
+        If it has failed, it raises that itself, so that `run_to` need not ask each event.
+        """
+        if not event._ok:
+            event.callbacks.append(_raise)
         heappush(self._queue, (self.now_ns + delay, priority, next(self._eid), event))
 
     def jump(self, delay_ns: int) -> bool:
@@ -67,11 +72,15 @@ class Environment(simpy.Environment):
             callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
             for callback in callbacks:
                 callback(event)
-            if not event._ok and not event.defused:
-                raise event._value
             if event is last:
                 return True
         return False
+
+
+def _raise(event: simpy.Event) -> None:
+    """What has failed fails the run, unless somebody has dealt with it."""
+    if not event.defused:
+        raise event.value
 
 
 class Alarm(simpy.Event):

@@ -20,6 +20,7 @@ from iosim.results import RECORD
 from iosim.sim.accounts import Use
 from iosim.sim.cpu import Core, Cpu, Task
 from iosim.sim.engine import Environment, Process, events_made
+from iosim.sim.memo import Memo
 from iosim.sim.memory import Memory
 from iosim.sim.pending import AioReads, Gil, Signals
 from iosim.sim.states import TaskState
@@ -84,17 +85,6 @@ def error(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
-class Copies(dict[int, int]):
-    """What it takes to copy so many bytes between kernel and user; most copies are of few sizes."""
-
-    def __init__(self, prices: Prices) -> None:
-        self._prices = prices
-
-    def __missing__(self, nbytes: int) -> int:
-        copy_ns = self[nbytes] = round(self._prices.copy_ns(nbytes))
-        return copy_ns
-
-
 class Records:
     """The request records under construction: one array a column, by request number."""
 
@@ -127,6 +117,41 @@ class Records:
 class System:
     """Descriptors, counters and clock of one simulated server."""
 
+    __slots__ = (
+        "_before_load",
+        "_cores_before_load",
+        "_events_before_load",
+        "aio",
+        "copy_data_ns",
+        "copy_ns",
+        "cpu",
+        "current",
+        "empty_polls",
+        "env",
+        "epolls",
+        "files",
+        "following",
+        "gil",
+        "kernel_thread",
+        "machine",
+        "memory",
+        "peer",
+        "pollers",
+        "positions",
+        "prices",
+        "readable",
+        "receive_buffer_bytes",
+        "records",
+        "request_bytes",
+        "requests",
+        "roaming",
+        "signals",
+        "start",
+        "syscalls",
+        "tasks",
+        "workload",
+    )
+
     def __init__(
         self,
         env: Environment,
@@ -139,7 +164,8 @@ class System:
         self.env = env
         self.cpu = cpu
         self.prices = prices
-        self.copy_ns = Copies(prices)
+        self.copy_ns = Memo(lambda nbytes: round(prices.copy_ns(nbytes)))
+        """Of so many bytes between kernel and user; most copies are of few sizes."""
         self.machine = machine
         self.workload = workload
         self.records = Records(schedule.connection)
