@@ -78,7 +78,7 @@ class Submission:
         ARM.happens_to(self)
         file = self.file
         if self not in file.watchers:
-            file.watchers = (*file.watchers, self)
+            file.watchers += (self,)
 
     def arm_for_room(self) -> None:
         """Wait until the socket is writable."""
@@ -184,10 +184,9 @@ class RingWork(Thread):
 
     def _take_up(self, submission: Submission) -> None:
         """Look the descriptor up; from now on the request holds what it names."""
-        files = self.system.files
-        file = files[submission.fd] if 0 <= submission.fd < len(files) else None
-        submission.file = file
-        if file is not None:
+        files, fd = self.system.files, submission.fd
+        if 0 <= fd < len(files) and (file := files[fd]) is not None:
+            submission.file = file
             file.holders += 1
         if submission.multishot:
             self.debt_ns += self.system.prices.uring_sqe_ns
@@ -199,11 +198,12 @@ class RingWork(Thread):
             return -errno.EBADF
         if submission.opcode == "send":
             # All of it, in several steps if need be (MSG_WAITALL, io_uring_prep_send(3)).
-            taken = put(system, file, submission.nbytes - submission.sent)
+            left = submission.nbytes - submission.sent
+            taken = put(system, file, left)
             if taken > 0:
                 submission.sent += taken
                 self.debt_ns += system.copy_ns[taken]
-            if taken == EAGAIN or (0 < submission.sent < submission.nbytes and not file.shut):
+            if taken != left and (taken == EAGAIN or (submission.sent and not file.shut)):
                 submission.arm_for_room()
                 self.debt_ns += prices.uring_sqe_ns
                 return None
