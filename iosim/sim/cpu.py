@@ -82,7 +82,7 @@ class Task:
         "preemptions",
         "runs_at_ns",
         "scan",
-        "slice_left_ns",
+        "slice_end_ns",
         "state",
         "sure_user_ns",
         "switch_in_ns",
@@ -123,7 +123,9 @@ class Task:
         self.state = SLEEPING
         self.core = cpu.cores[0]
         self.alarm = Alarm(cpu.env)
-        self.slice_left_ns = cpu.time_slice_ns
+        self.slice_end_ns = 0
+        """When the thread's time slice is over, if it has the core until then. Time that it makes up
+        for puts that off."""
         self.switch_in_ns = 0
         self.runs_at_ns = 0
         """When the switch to the thread is over, if one is under way."""
@@ -178,10 +180,10 @@ class Task:
 
         Nothing if the clock can jump there, as it mostly can: a generator would take longer.
         """
-        debt_ns = self.debt_ns
-        if self.disturbed or debt_ns >= self.slice_left_ns or not self.env.jump(debt_ns):
+        env = self.env
+        paid_at_ns = env.now_ns + self.debt_ns
+        if self.disturbed or paid_at_ns >= self.slice_end_ns or not env.jump(paid_at_ns):
             return self._hold()
-        self.slice_left_ns -= debt_ns
         self.user_ns += self.debt_user_ns
         self.debt_ns = self.debt_user_ns = self.cold_ns = 0
         return NOTHING
@@ -193,18 +195,16 @@ class Task:
         self.user_ns += self.debt_user_ns
         self.debt_ns = self.debt_user_ns = self.cold_ns = 0
         while True:
-            step_ns = min(left_ns, self.slice_left_ns)
+            step_ns = min(left_ns, self.slice_end_ns - env.now_ns)
             left_ns -= step_ns
             self.unpaid_ns = left_ns
             self.paid_at_ns = env.now_ns + step_ns
-            if step_ns and not env.jump(step_ns):
+            if step_ns and not env.jump(self.paid_at_ns):
                 yield Pause(env, step_ns)
             if self.disturbed:
                 yield from self._make_up()
-            self.slice_left_ns -= step_ns
-            if not self.slice_left_ns:
-                self.slice_left_ns = self.cpu.time_slice_ns
-                yield from self.give_way()
+            if env.now_ns >= self.slice_end_ns:
+                yield from self.begin_slice()
             if not left_ns:
                 return
 
@@ -215,6 +215,7 @@ class Task:
             if self.state is RUNNABLE:
                 yield self.alarm
             self.paid_at_ns += self.held_up_ns
+            self.slice_end_ns += self.held_up_ns
             self.held_up_ns = 0
             if self.paid_at_ns <= self.env.now_ns:
                 break
@@ -231,6 +232,7 @@ class Task:
         if left_ns > 0:
             yield Pause(self.env, left_ns)
         off_ns, self.held_up_ns = self.held_up_ns, 0
+        self.slice_end_ns += off_ns
         self.disturbed = False
         return off_ns
 
@@ -291,6 +293,11 @@ class Task:
         self.held_up_ns = 0
         self.disturbed = False
 
+    def begin_slice(self) -> Work:
+        """A time slice is over, and the next begins when the others have run."""
+        self.slice_end_ns = self.env.now_ns + self.cpu.time_slice_ns
+        return self.give_way()
+
     def give_way(self) -> Work:
         """Let the others in the core's queue run first."""
         if self.core.queue and self.state is RUNNING:
@@ -305,7 +312,7 @@ class Task:
 
     def step_aside(self) -> Work:
         """Be preempted while nothing is being paid."""
-        slice_left_ns = self.slice_left_ns
+        slice_left_ns = self.slice_end_ns - self.env.now_ns
         self.alarm = Alarm(self.env)
         self.enter(PREEMPT, self.env.now_ns)
         self.preemptions += 1
@@ -314,7 +321,7 @@ class Task:
         self.core.enqueue(self)
         yield self.alarm
         self.take_core()
-        self.slice_left_ns = slice_left_ns
+        self.slice_end_ns = self.env.now_ns + slice_left_ns
 
     def passed_user_ns(self) -> int:
         """The user time up to now."""
@@ -346,9 +353,9 @@ class Task:
     def _regain_core(self, _: simpy.Event) -> None:
         """The core is back: what was left to pay ends that much later."""
         self.held_up_ns += self.env.now_ns - self._preempted_ns
-        slice_left_ns = self.slice_left_ns
+        slice_end_ns = self.slice_end_ns
         self.take_core()
-        self.slice_left_ns = slice_left_ns
+        self.slice_end_ns = slice_end_ns
 
     def take_core(self) -> None:
         """Run, now that the alarm has gone off."""
@@ -356,7 +363,7 @@ class Task:
         since_ns = now_ns - self.switch_in_ns
         counting_since_ns = self.cpu.counting_since_ns
         self.enter(DISPATCH, since_ns if since_ns > counting_since_ns else counting_since_ns)
-        self.slice_left_ns = self.cpu.time_slice_ns
+        self.slice_end_ns = now_ns + self.cpu.time_slice_ns
         core.account.book_switch(now_ns, self.switch_in_ns, core.overlap_ns)
         if core.overlap_ns:
             self.hold_up(core.overlap_ns)

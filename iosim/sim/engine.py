@@ -38,16 +38,15 @@ class Environment(simpy.Environment):
             event.callbacks.append(_raise)
         heappush(self._queue, (self.now_ns + delay, priority, next(self._eid), event))
 
-    def jump(self, delay_ns: int) -> bool:
-        """Move the clock on by `delay_ns` if nothing at all happens until then.
+    def jump(self, to_ns: int) -> bool:
+        """Move the clock on if nothing at all happens until then.
 
         Exactly what waiting for a `Pause` would do, without making one: it would be the next event.
         """
-        now_ns = self.now_ns + delay_ns
         queue = self._queue
-        if queue and queue[0][0] <= now_ns:
+        if queue and queue[0][0] <= to_ns:
             return False
-        self.now_ns = now_ns
+        self.now_ns = to_ns
         return True
 
     @property

@@ -30,17 +30,16 @@ class GilThread(Thread):
     __slots__ = ()
 
     def pay(self) -> Iterable[simpy.Event]:
+        if len(self.system.tasks) == 1:
+            return Thread.pay(self)
         gil, user_ns = self.system.gil, self.debt_user_ns
-        if gil.busy:
+        # What `Thread.pay` returns has not begun, unless it is nothing.
+        if gil.busy or Thread.pay(self) is not NOTHING:
             return self._pay_under_lock()
-        paid = Thread.pay(self)
-        if paid is NOTHING:
-            # Nobody could want the lock before it was let go again.
-            if gil.last is not self:
-                gil.pass_to(self, self.env.now_ns - user_ns)
-            return paid
-        # What would hold the core for all at once has not begun.
-        return paid if len(self.system.tasks) == 1 else self._pay_under_lock()
+        # Nobody could want the lock before it was let go again.
+        if gil.last is not self:
+            gil.pass_to(self, self.env.now_ns - user_ns)
+        return NOTHING
 
     def _pay_under_lock(self) -> Work:
         user_ns, self.debt_user_ns = self.debt_user_ns, 0

@@ -374,16 +374,13 @@ class SqThread(RingWork):
         ring, env = self._ring, self.env
         until_ns = env.now_ns + self._idle_ns
         while not (ring.published or ring.due) and env.now_ns < until_ns:
-            since_ns = env.now_ns
             self._looking, self._told = Alarm(env), False
-            self._looking.ring_at(min(until_ns, since_ns + self.slice_left_ns))
+            self._looking.ring_at(min(until_ns, self.slice_end_ns))
             yield self._looking
             self._looking = None
-            off_ns = yield from self.come_back()
-            self.slice_left_ns -= env.now_ns - since_ns - off_ns
-            if self.slice_left_ns <= 0:
-                self.slice_left_ns = self.cpu.time_slice_ns
-                yield from self.give_way()
+            yield from self.come_back()
+            if env.now_ns >= self.slice_end_ns:
+                yield from self.begin_slice()
 
 
 class RingCalls(RingWork, Kernel):
