@@ -92,7 +92,7 @@ class Clients:
         """Open the connections one after the other, if that is how the workload wants them."""
         if gap_ns := self._system.workload.connect_gap_ns:
             for connection in self._connections:
-                yield Pause(self._env, gap_ns)
+                yield Pause(self._env, self._env.now_ns + gap_ns)
                 self._to_connect.append(connection)
                 self._connect()
 
@@ -121,8 +121,9 @@ class Clients:
                 self._arrival.set(sent_ns + self._way_in_ns)
 
     def _arrive_next(self, _: object) -> None:
-        self._arrive(self._next)
-        self._next += 1
+        number = self._next
+        self._next = number + 1
+        self._arrive(number)
         self._send_next()
 
     def _crossed(self, number: int) -> None:

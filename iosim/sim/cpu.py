@@ -124,8 +124,7 @@ class Task:
         self.core = cpu.cores[0]
         self.alarm = Alarm(cpu.env)
         self.slice_end_ns = 0
-        """When the thread's time slice is over, if it has the core until then. Time that it makes up
-        for puts that off."""
+        """When the time slice of a thread that runs is over; what it makes up for puts that off."""
         self.switch_in_ns = 0
         self.runs_at_ns = 0
         """When the switch to the thread is over, if one is under way."""
@@ -200,7 +199,7 @@ class Task:
             self.unpaid_ns = left_ns
             self.paid_at_ns = env.now_ns + step_ns
             if step_ns and not env.jump(self.paid_at_ns):
-                yield Pause(env, step_ns)
+                yield Pause(env, self.paid_at_ns)
             if self.disturbed:
                 yield from self._make_up()
             if env.now_ns >= self.slice_end_ns:
@@ -219,22 +218,20 @@ class Task:
             self.held_up_ns = 0
             if self.paid_at_ns <= self.env.now_ns:
                 break
-            yield Pause(self.env, self.paid_at_ns - self.env.now_ns)
+            yield Pause(self.env, self.paid_at_ns)
         self.disturbed = False
 
-    def come_back(self) -> Generator[simpy.Event, Any, int]:
-        """Have the core after time that was not paid for; how long the thread had been off it."""
+    def come_back(self) -> Work:
+        """Have the core after time that was not paid for."""
         if not self.disturbed:
-            return 0
+            return
         if self.state is RUNNABLE:
             yield self.alarm
-        left_ns = self.core.busy_until_ns - self.env.now_ns
-        if left_ns > 0:
-            yield Pause(self.env, left_ns)
-        off_ns, self.held_up_ns = self.held_up_ns, 0
-        self.slice_end_ns += off_ns
+        if self.core.busy_until_ns > self.env.now_ns:
+            yield Pause(self.env, self.core.busy_until_ns)
+        self.slice_end_ns += self.held_up_ns
+        self.held_up_ns = 0
         self.disturbed = False
-        return off_ns
 
     def hold_up(self, ns: int) -> None:
         """Whatever the thread is at takes `ns` longer."""
@@ -269,29 +266,33 @@ class Task:
 
     def give_up_core(self, event: Event[TaskState] = SLEEP) -> None:
         """Give up the core and sleep, or exit."""
+        now_ns, core = self.env.now_ns, self.core
         if self.state is RUNNABLE:
             # It has just been preempted by a thread that it woke itself.
             self.alarm = Alarm(self.env)
-            core = self.core
-            core.count(self.env.now_ns)
+            core.count(now_ns)
             core.queue.remove(self)
-            self.lag_ns += core.share_ns - self.lag_since_ns
-            self.enter(event, self.env.now_ns)
+            self.enter(event, now_ns)
+            self._keep_lag(self.lag_ns + core.share_ns - self.lag_since_ns)
         else:
-            self.enter(event, self.env.now_ns)
-            core = self.core
+            self.enter(event, now_ns)
             if core.queue:
-                core.stop(self, self.env.now_ns)
+                core.stop(self, now_ns)
+                self._keep_lag(self.lag_ns)
             else:
                 # One that is alone has exactly its share.
                 self.lag_ns = 0
             self.cpu.leave(core)
-        if self.lag_ns:
-            # One that has had more sleeps only when the others have caught up (DELAY_DEQUEUE of
-            # Linux); what one that has had less keeps is limited (entity_lag).
-            self.lag_ns = max(0, min(self.lag_ns, 2 * self.cpu.time_slice_ns))
         self.held_up_ns = 0
         self.disturbed = False
+
+    def _keep_lag(self, lag_ns: int) -> None:
+        """What a thread that goes to sleep is still ahead or behind when it wakes.
+
+        One that has had more sleeps only when the others have caught up (DELAY_DEQUEUE of Linux);
+        what one that has had less keeps is limited (entity_lag).
+        """
+        self.lag_ns = max(0, min(lag_ns, 2 * self.cpu.time_slice_ns))
 
     def begin_slice(self) -> Work:
         """A time slice is over, and the next begins when the others have run."""

@@ -79,7 +79,7 @@ class Environment(simpy.Environment):
 def _raise(event: simpy.Event) -> None:
     """What has failed fails the run, unless somebody has dealt with it."""
     if not event.defused:
-        raise event.value
+        raise event._value
 
 
 class Alarm(simpy.Event):
@@ -135,10 +135,10 @@ class Pause(simpy.Event):
 
     env: Environment
 
-    def __init__(self, env: Environment, delay_ns: int) -> None:
+    def __init__(self, env: Environment, until_ns: int) -> None:
         self.env = env
         self.callbacks: list[Callable[[Any], object]] = []  # type: ignore[assignment]
-        heappush(env._queue, (env.now_ns + delay_ns, NORMAL, next(env._eid), self))
+        heappush(env._queue, (until_ns, NORMAL, next(env._eid), self))
 
 
 class Timer(simpy.Event):
@@ -167,9 +167,7 @@ class Timer(simpy.Event):
         heappush(env._queue, (at_ns, self._priority, next(env._eid), self))
 
 
-def call_in(
-    env: Environment, delay_ns: int, callback: Callable[[simpy.Event], object]
-) -> None:
+def call_in(env: Environment, delay_ns: int, callback: Callable[[simpy.Event], object]) -> None:
     """Call back after a delay, as a `Timer` does."""
     Timer(env, callback).set(env.now_ns + delay_ns)
 

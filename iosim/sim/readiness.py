@@ -247,7 +247,7 @@ class EpollInstance(File):
         ready, looks = self.ready, len(self.ready)
         while looks and len(found) < max_events:
             looks -= 1
-            file, interest = ready.popitem(last=False)
+            file, interest = ready.popitem(False)
             if file.readable():
                 found.append(file.fd)
                 if interest.oneshot:
