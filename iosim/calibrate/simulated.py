@@ -54,7 +54,7 @@ class Simulated:
             bench = Bench(name, SimulatedPlace(kernel, listener, self.caches), rounds)
             benches.append(bench)
             yield from BENCHMARKS[name](bench)
-            over.ring_in(0)
+            over.ring_at(system.env.now_ns)
 
         system.start(main)
         if not system.env.run_to(over):

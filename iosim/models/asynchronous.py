@@ -94,20 +94,18 @@ class Replies:
         if fd in self._unsent:
             self._unsent[fd] += owed
         elif owed:
-            self._unsent[fd] = owed
-            yield from self._send(fd)
+            yield from self._send(fd, owed)
 
     def sent(self, fd: int, result: int) -> Iterable[Any]:
         """A send has completed: go on with the rest. A connection that failed gets no more."""
-        self._unsent[fd] -= result if result > 0 else self._unsent[fd]
-        if self._unsent[fd]:
-            return self._send(fd)
-        del self._unsent[fd]
-        return ()
+        unsent = self._unsent.pop(fd) - result
+        return self._send(fd, unsent) if unsent and result > 0 else ()
 
-    def _send(self, fd: int) -> Call[None]:
-        yield from room(self._kernel, self._ring)
-        self._kernel.prep_send(self._ring, fd, self._unsent[fd], (SENDING, fd))
+    def _send(self, fd: int, nbytes: int) -> Call[None]:
+        kernel, ring = self._kernel, self._ring
+        self._unsent[fd] = nbytes
+        yield from room(kernel, ring)
+        kernel.prep_send(ring, fd, nbytes, (SENDING, fd))
 
 
 def room(kernel: Kernel, ring: Any) -> Iterable[Any]:

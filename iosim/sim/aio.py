@@ -60,9 +60,9 @@ class Helper(Thread):
         """Sleep until there is data, and take it."""
         prices = self.system.prices
         self.debt_ns += prices.aio_take_ns
-        while not file.readable:
+        while not file.readable():
             yield from self.pay()
-            if not file.readable:
+            if not file.readable():
                 yield from self.sleep_on(file)
         taken = take(self.system, file, nbytes)
         self.debt_ns += round(prices.aio_helper_ns + prices.copy_ns(max(0, taken)))

@@ -41,12 +41,13 @@ def boot(
     system, kernel = System(*parts), kernel or SimKernel
     if trace is not None:
         system, kernel = TracedSystem(*parts, trace), TracedKernel
+    in_program = kernel
     if profile.gil:
-        kernel = under_gil(kernel)
+        in_program = under_gil(kernel)
         system.gil = Gil(stream(seed, "gil"))
 
     def start(program: Program, *args: Any) -> SimKernel:
-        thread = kernel(system, f"{program.__name__} {len(system.tasks)}")
+        thread = in_program(system, f"{program.__name__} {len(system.tasks)}")
         system.launch(thread, program(thread, *args))
         return thread
 

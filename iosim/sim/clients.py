@@ -96,7 +96,7 @@ class Clients:
         """Open the connections one after the other, if that is how the workload wants them."""
         if gap_ns := self._system.workload.connect_gap_ns:
             for connection in self._connections:
-                yield Pause(self._env, gap_ns)
+                yield Pause(self._env, self._env.now_ns + gap_ns)
                 self._to_connect.append(connection)
                 self._connect()
 
@@ -122,15 +122,17 @@ class Clients:
         if number < len(self._intended_ns):
             sent_ns = self._send(number, self.origin_ns + self._intended_ns[number])
             if self._card is None:
-                self._arrival.set(sent_ns + self._way_in_ns - self._env.now_ns)
+                self._arrival.set(sent_ns + self._way_in_ns)
 
     def _arrive_next(self, _: object) -> None:
-        postponed_ns = self._sent_ns + self._way_in_ns - self._env.now_ns
-        if postponed_ns > 0:
-            self._arrival.set(postponed_ns)
+        arrival_ns = self._sent_ns + self._way_in_ns
+        if arrival_ns > self._env.now_ns:
+            # It has been postponed meanwhile.
+            self._arrival.set(arrival_ns)
             return
-        self._arrive(self._next)
-        self._next += 1
+        number = self._next
+        self._next = number + 1
+        self._arrive(number)
         self._send_next()
 
     def _crossed(self, number: int) -> None:
@@ -208,7 +210,7 @@ class Clients:
             self._hang_up_at(replied_ns, self._connections[self._connection_of[number]])
         self.unanswered -= 1
         if not self.unanswered:
-            self.done.ring_in(replied_ns - self._env.now_ns)
+            self.done.ring_at(replied_ns)
 
     def _take(self, replied_ns: int) -> int:
         """Loopback: the generator takes a reply as soon as it can; returns when it knows of it."""
@@ -217,7 +219,7 @@ class Clients:
             return self._free_ns
         self._free_before_ns = max(replied_ns, self._free_before_ns) + self._turn_ns
         late_ns = self._free_before_ns - self._sent_ns
-        if late_ns > 0 and self._next < len(self._intended_ns):
+        if late_ns > 0:
             self._sent_ns += late_ns
             self._free_ns += late_ns
             self._records.sent_ns[self._next] += late_ns

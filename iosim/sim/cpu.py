@@ -48,7 +48,7 @@ class Scan(Protocol):
 RUNNING, RUNNABLE, SLEEPING = TaskState.RUNNING, TaskState.RUNNABLE, TaskState.SLEEPING
 # Looking a member up in its class is slow, and every sleep does it several times.
 
-_NOTHING: Iterator[simpy.Event] = iter(())
+NOTHING: Iterator[simpy.Event] = iter(())
 """To `yield from` at once: an iterator at its end, so that none has to be made."""
 
 WAKE, DISPATCH = Event(TASK, "wake"), Event(TASK, "dispatch")
@@ -82,7 +82,7 @@ class Task:
         "preemptions",
         "runs_at_ns",
         "scan",
-        "slice_left_ns",
+        "slice_end_ns",
         "state",
         "sure_user_ns",
         "switch_in_ns",
@@ -123,7 +123,8 @@ class Task:
         self.state = SLEEPING
         self.core = cpu.cores[0]
         self.alarm = Alarm(cpu.env)
-        self.slice_left_ns = cpu.time_slice_ns
+        self.slice_end_ns = 0
+        """When the time slice of a thread that runs is over; what it makes up for puts that off."""
         self.switch_in_ns = 0
         self.runs_at_ns = 0
         """When the switch to the thread is over, if one is under way."""
@@ -178,39 +179,33 @@ class Task:
 
         Nothing if the clock can jump there, as it mostly can: a generator would take longer.
         """
-        debt_ns, user_ns = self.debt_ns, self.user_ns
-        self.sure_user_ns = user_ns
-        self.user_ns = user_ns + self.debt_user_ns
+        env = self.env
+        paid_at_ns = env.now_ns + self.debt_ns
+        if self.disturbed or paid_at_ns >= self.slice_end_ns or not env.jump(paid_at_ns):
+            return self._hold()
+        self.user_ns += self.debt_user_ns
         self.debt_ns = self.debt_user_ns = self.cold_ns = 0
-        left_ns = self.slice_left_ns - debt_ns
-        if left_ns <= 0:
-            return self._work(debt_ns)
-        self.slice_left_ns = left_ns
-        if debt_ns and not self.env.jump(debt_ns):
-            return self._hold(debt_ns)
-        return self._make_up() if self.disturbed else _NOTHING
+        return NOTHING
 
-    def _hold(self, ns: int) -> Work:
-        """Hold the core for a part of a slice."""
-        self.paid_at_ns = self.env.now_ns + ns
-        yield Pause(self.env, ns)
-        if self.disturbed:
-            yield from self._make_up()
-
-    def _work(self, ns: int) -> Work:
+    def _hold(self) -> Work:
         """Hold the core slice by slice."""
-        while ns:
-            step_ns = min(ns, self.slice_left_ns)
-            ns -= step_ns
-            self.unpaid_ns = ns
-            self.paid_at_ns = self.env.now_ns + step_ns
-            yield Pause(self.env, step_ns)
+        env, left_ns = self.env, self.debt_ns
+        self.sure_user_ns = self.user_ns
+        self.user_ns += self.debt_user_ns
+        self.debt_ns = self.debt_user_ns = self.cold_ns = 0
+        while True:
+            step_ns = min(left_ns, self.slice_end_ns - env.now_ns)
+            left_ns -= step_ns
+            self.unpaid_ns = left_ns
+            self.paid_at_ns = env.now_ns + step_ns
+            if step_ns and not env.jump(self.paid_at_ns):
+                yield Pause(env, self.paid_at_ns)
             if self.disturbed:
                 yield from self._make_up()
-            self.slice_left_ns -= step_ns
-            if not self.slice_left_ns:
-                self.slice_left_ns = self.cpu.time_slice_ns
-                yield from self.give_way()
+            if env.now_ns >= self.slice_end_ns:
+                yield from self.begin_slice()
+            if not left_ns:
+                return
 
     def _make_up(self) -> Work:
         """Go on for as long as the thread was held up or off the core until now."""
@@ -219,24 +214,24 @@ class Task:
             if self.state is RUNNABLE:
                 yield self.alarm
             self.paid_at_ns += self.held_up_ns
+            self.slice_end_ns += self.held_up_ns
             self.held_up_ns = 0
             if self.paid_at_ns <= self.env.now_ns:
                 break
-            yield Pause(self.env, self.paid_at_ns - self.env.now_ns)
+            yield Pause(self.env, self.paid_at_ns)
         self.disturbed = False
 
-    def come_back(self) -> Generator[simpy.Event, Any, int]:
-        """Have the core after time that was not paid for; how long the thread had been off it."""
+    def come_back(self) -> Work:
+        """Have the core after time that was not paid for."""
         if not self.disturbed:
-            return 0
+            return
         if self.state is RUNNABLE:
             yield self.alarm
-        left_ns = self.core.busy_until_ns - self.env.now_ns
-        if left_ns > 0:
-            yield Pause(self.env, left_ns)
-        off_ns, self.held_up_ns = self.held_up_ns, 0
+        if self.core.busy_until_ns > self.env.now_ns:
+            yield Pause(self.env, self.core.busy_until_ns)
+        self.slice_end_ns += self.held_up_ns
+        self.held_up_ns = 0
         self.disturbed = False
-        return off_ns
 
     def hold_up(self, ns: int) -> None:
         """Whatever the thread is at takes `ns` longer."""
@@ -271,29 +266,38 @@ class Task:
 
     def give_up_core(self, event: Event[TaskState] = SLEEP) -> None:
         """Give up the core and sleep, or exit."""
+        now_ns, core = self.env.now_ns, self.core
         if self.state is RUNNABLE:
             # It has just been preempted by a thread that it woke itself.
             self.alarm = Alarm(self.env)
-            core = self.core
-            core.count(self.env.now_ns)
+            core.count(now_ns)
             core.queue.remove(self)
-            self.lag_ns += core.share_ns - self.lag_since_ns
-            self.enter(event, self.env.now_ns)
+            self.enter(event, now_ns)
+            self._keep_lag(self.lag_ns + core.share_ns - self.lag_since_ns)
         else:
-            self.enter(event, self.env.now_ns)
-            core = self.core
+            self.enter(event, now_ns)
             if core.queue:
-                core.stop(self, self.env.now_ns)
+                core.stop(self, now_ns)
+                self._keep_lag(self.lag_ns)
             else:
                 # One that is alone has exactly its share.
                 self.lag_ns = 0
             self.cpu.leave(core)
-        if self.lag_ns:
-            # One that has had more sleeps only when the others have caught up (DELAY_DEQUEUE of
-            # Linux); what one that has had less keeps is limited (entity_lag).
-            self.lag_ns = max(0, min(self.lag_ns, 2 * self.cpu.time_slice_ns))
         self.held_up_ns = 0
         self.disturbed = False
+
+    def _keep_lag(self, lag_ns: int) -> None:
+        """What a thread that goes to sleep is still ahead or behind when it wakes.
+
+        One that has had more sleeps only when the others have caught up (DELAY_DEQUEUE of Linux);
+        what one that has had less keeps is limited (entity_lag).
+        """
+        self.lag_ns = max(0, min(lag_ns, 2 * self.cpu.time_slice_ns))
+
+    def begin_slice(self) -> Work:
+        """A time slice is over, and the next begins when the others have run."""
+        self.slice_end_ns = self.env.now_ns + self.cpu.time_slice_ns
+        return self.give_way()
 
     def give_way(self) -> Work:
         """Let the others in the core's queue run first."""
@@ -309,7 +313,7 @@ class Task:
 
     def step_aside(self) -> Work:
         """Be preempted while nothing is being paid."""
-        slice_left_ns = self.slice_left_ns
+        slice_left_ns = self.slice_end_ns - self.env.now_ns
         self.alarm = Alarm(self.env)
         self.enter(PREEMPT, self.env.now_ns)
         self.preemptions += 1
@@ -318,7 +322,7 @@ class Task:
         self.core.enqueue(self)
         yield self.alarm
         self.take_core()
-        self.slice_left_ns = slice_left_ns
+        self.slice_end_ns = self.env.now_ns + slice_left_ns
 
     def passed_user_ns(self) -> int:
         """The user time up to now."""
@@ -350,9 +354,9 @@ class Task:
     def _regain_core(self, _: simpy.Event) -> None:
         """The core is back: what was left to pay ends that much later."""
         self.held_up_ns += self.env.now_ns - self._preempted_ns
-        slice_left_ns = self.slice_left_ns
+        slice_end_ns = self.slice_end_ns
         self.take_core()
-        self.slice_left_ns = slice_left_ns
+        self.slice_end_ns = slice_end_ns
 
     def take_core(self) -> None:
         """Run, now that the alarm has gone off."""
@@ -360,7 +364,7 @@ class Task:
         since_ns = now_ns - self.switch_in_ns
         counting_since_ns = self.cpu.counting_since_ns
         self.enter(DISPATCH, since_ns if since_ns > counting_since_ns else counting_since_ns)
-        self.slice_left_ns = self.cpu.time_slice_ns
+        self.slice_end_ns = now_ns + self.cpu.time_slice_ns
         core.account.book_switch(now_ns, self.switch_in_ns, core.overlap_ns)
         if core.overlap_ns:
             self.hold_up(core.overlap_ns)
@@ -477,7 +481,7 @@ class Cpu:
             task.cold_ns = cpu_ns - switch_in_ns
             task.debt_ns += task.cold_ns
             task.runs_at_ns = now + latency_ns
-            task.alarm.ring_in(latency_ns)
+            task.alarm.ring_at(task.runs_at_ns)
             if core.busy_until_ns > now:
                 core.overlap_ns = max(0, core.busy_until_ns - (task.runs_at_ns - switch_in_ns))
             return True
@@ -561,7 +565,7 @@ class Cpu:
         self.switch_count += 1
         task.switch_in_ns = self._switch_ns
         task.runs_at_ns = self.env.now_ns + self._switch_ns
-        task.alarm.ring_in(self._switch_ns)
+        task.alarm.ring_at(task.runs_at_ns)
         overlap_ns = core.busy_until_ns - self.env.now_ns
         core.overlap_ns = overlap_ns if overlap_ns > 0 else 0
 

@@ -22,22 +22,32 @@ class Environment(simpy.Environment):
         super().__init__()
         self.now_ns = 0
 
-    def jump(self, delay_ns: int) -> bool:
-        """Move the clock on by `delay_ns` if nothing at all happens until then.
+    @property
+    def now(self) -> int:
+        """The clock, as SimPy calls it."""
+        return self.now_ns
+
+    def schedule(
+        self, event: simpy.Event, priority: EventPriority = NORMAL, delay: float = 0
+    ) -> None:
+        """Have an event happen after a delay of whole nanoseconds.
+
+        If it has failed, it raises that itself, so that `run_to` need not ask each event.
+        """
+        if not event._ok:
+            event.callbacks.append(_raise)
+        heappush(self._queue, (self.now_ns + delay, priority, next(self._eid), event))
+
+    def jump(self, to_ns: int) -> bool:
+        """Move the clock on if nothing at all happens until then.
 
         Exactly what waiting for a `Pause` would do, without making one: it would be the next event.
         """
-        now_ns = self.now_ns + delay_ns
         queue = self._queue
-        if queue and queue[0][0] <= now_ns:
+        if queue and queue[0][0] <= to_ns:
             return False
-        self._now = self.now_ns = now_ns
+        self.now_ns = to_ns
         return True
-
-    def quiet(self, delay_ns: int) -> bool:
-        """Whether nothing at all happens until `delay_ns` from now: `jump` would succeed."""
-        queue = self._queue
-        return not queue or queue[0][0] > self.now_ns + delay_ns
 
     @property
     def scheduled(self) -> int:
@@ -57,20 +67,23 @@ class Environment(simpy.Environment):
         """
         queue: list[tuple[int, EventPriority, int, simpy.Event]] = self._queue  # type: ignore[assignment]
         while queue:
-            now_ns, _, _, event = heappop(queue)
-            self._now = self.now_ns = now_ns
+            self.now_ns, _, _, event = heappop(queue)
             callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
             for callback in callbacks:
                 callback(event)
-            if not event._ok and not event.defused:
-                raise event._value
             if event is last:
                 return True
         return False
 
 
+def _raise(event: simpy.Event) -> None:
+    """What has failed fails the run, unless somebody has dealt with it."""
+    if not event.defused:
+        raise event._value
+
+
 class Alarm(simpy.Event):
-    """An event that one process waits for and somebody else sets to go off after a delay.
+    """An event that one process waits for and somebody else sets to go off at some time.
 
     `Event.succeed` takes no delay, and a `Timeout` to call it would be a second event.
     """
@@ -87,10 +100,10 @@ class Alarm(simpy.Event):
         """Be ready to ring again, for whoever will wait from now on."""
         self.callbacks = []
 
-    def ring_in(self, delay_ns: int) -> None:
-        """Go off after `delay_ns`."""
+    def ring_at(self, at_ns: int) -> None:
+        """Go off at that time."""
         env = self.env
-        heappush(env._queue, (env._now + delay_ns, NORMAL, next(env._eid), self))
+        heappush(env._queue, (at_ns, NORMAL, next(env._eid), self))
 
 
 class Process(simpy.Process):
@@ -101,7 +114,9 @@ class Process(simpy.Process):
         self.callbacks: list[Callable[[Any], object]] = []  # type: ignore[assignment]
         self._generator = generator
         self._target = first
-        first.callbacks.append(self._resume)
+        self._go_on = self._resume
+        """A method would be bound anew for each event."""
+        first.callbacks.append(self._go_on)
 
     def _resume(self, event: simpy.Event) -> None:
         """SimPy's without what is not used here: values of events, their failures, interrupts."""
@@ -110,7 +125,7 @@ class Process(simpy.Process):
         except StopIteration as end:
             self.succeed(end.value)
         else:
-            target.callbacks.append(self._resume)
+            target.callbacks.append(self._go_on)
 
 
 class Pause(simpy.Event):
@@ -118,10 +133,12 @@ class Pause(simpy.Event):
 
     _ok, _value = True, None
 
-    def __init__(self, env: simpy.Environment, delay_ns: int) -> None:
+    env: Environment
+
+    def __init__(self, env: Environment, until_ns: int) -> None:
         self.env = env
         self.callbacks: list[Callable[[Any], object]] = []  # type: ignore[assignment]
-        heappush(env._queue, (env._now + delay_ns, NORMAL, next(env._eid), self))
+        heappush(env._queue, (until_ns, NORMAL, next(env._eid), self))
 
 
 class Timer(simpy.Event):
@@ -135,7 +152,7 @@ class Timer(simpy.Event):
 
     def __init__(
         self,
-        env: simpy.Environment,
+        env: Environment,
         callback: Callable[[simpy.Event], object],
         priority: EventPriority = URGENT,
     ) -> None:
@@ -143,18 +160,16 @@ class Timer(simpy.Event):
         self._callbacks: list[Callable[[Any], Any]] = [callback]
         self._priority = priority
 
-    def set(self, delay_ns: int) -> None:
-        """Go off after `delay_ns`; once is enough until then."""
+    def set(self, at_ns: int) -> None:
+        """Go off at that time; once is enough until then."""
         self.callbacks = self._callbacks
         env = self.env
-        heappush(env._queue, (env._now + delay_ns, self._priority, next(env._eid), self))
+        heappush(env._queue, (at_ns, self._priority, next(env._eid), self))
 
 
-def call_in(
-    env: simpy.Environment, delay_ns: int, callback: Callable[[simpy.Event], object]
-) -> None:
+def call_in(env: Environment, delay_ns: int, callback: Callable[[simpy.Event], object]) -> None:
     """Call back after a delay, as a `Timer` does."""
-    Timer(env, callback).set(delay_ns)
+    Timer(env, callback).set(env.now_ns + delay_ns)
 
 
 def events_made(env: simpy.Environment) -> int:

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 
 import simpy
 
-from iosim.sim.cpu import Work
+from iosim.sim.cpu import NOTHING, Work
 from iosim.sim.kernel import SimKernel
 from iosim.sim.thread import Thread
 
@@ -30,19 +30,16 @@ class GilThread(Thread):
     __slots__ = ()
 
     def pay(self) -> Iterable[simpy.Event]:
-        if self.helper or len(self.system.tasks) == 1:
+        if len(self.system.tasks) == 1:
             return Thread.pay(self)
-        gil, debt_ns = self.system.gil, self.debt_ns
-        if (
-            not (gil.taken or gil.waiting or gil.forced or self.disturbed)
-            and debt_ns < self.slice_left_ns
-            and self.env.quiet(debt_ns)
-        ):
-            # Nobody can want the lock before it is let go again.
-            gil.take(self, self.env.now_ns + debt_ns - self.debt_user_ns)
-            gil.taken = False
-            return Thread.pay(self)
-        return self._pay_under_lock()
+        gil, user_ns = self.system.gil, self.debt_user_ns
+        # What `Thread.pay` returns has not begun, unless it is nothing.
+        if gil.busy or Thread.pay(self) is not NOTHING:
+            return self._pay_under_lock()
+        # Nobody could want the lock before it was let go again.
+        if gil.last is not self:
+            gil.pass_to(self, self.env.now_ns - user_ns)
+        return NOTHING
 
     def _pay_under_lock(self) -> Work:
         user_ns, self.debt_user_ns = self.debt_user_ns, 0

@@ -87,7 +87,7 @@ class RxQueue(Generic[AnyPacket]):
     def _poll(self, ns: int) -> None:
         """Process the next packet in interrupt work that takes `ns`."""
         done_ns = self._cpu.interrupt(self._helper.core, ns)
-        self._poll_done.set(done_ns - self._env.now_ns)
+        self._poll_done.set(done_ns)
 
     def _polled_one(self, _: object) -> None:
         # First of all: the thread that this wakes is held up by the packets to come.

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from functools import cache
+from math import gcd
 
 from iosim.machine import Nic
 from iosim.sim.engine import FIRST, Environment, Timer
+from iosim.sim.memo import Memo
 from iosim.sim.napi import Ksoftirqd, RxQueue
 from iosim.sim.sockets import Connection, deliver, spread
 from iosim.sim.system import System
@@ -27,21 +28,24 @@ class Link:
     """One direction of the wire: packets take it one after the other."""
 
     def __init__(self, nic: Nic) -> None:
-        self._rate = nic.link_bits_per_s
+        common = gcd(nic.link_bits_per_s, 1_000_000_000)
+        self._ticks_per_ns = nic.link_bits_per_s // common
+        """Ticks are so short that a packet takes a whole number of them: roundings would add up to
+        a link that is faster than it is."""
+        ticks_per_bit = 1_000_000_000 // common
         self._latency_ns = nic.latency_ns
-        self._length = cache(lambda payload_bytes: nic.packet_bits(payload_bytes) * 1_000_000_000)
-        """How long a packet occupies the link, by its payload."""
+        self._length = Memo(lambda payload_bytes: nic.packet_bits(payload_bytes) * ticks_per_bit)
+        """How many ticks a packet occupies the link, by its payload."""
         self._free = 0
-        """When the link is free. This and the length are in ns times the bits per second: exact, or
-        roundings would add up to a link that is faster than it is."""
+        """The tick from which on the link is free."""
 
     def carry(self, now_ns: int, payload_bytes: int) -> int:
         """Send a packet as soon as the link is free; when it is at the other end."""
-        begin = now_ns * self._rate
+        begin = now_ns * self._ticks_per_ns
         if begin < self._free:
             begin = self._free
-        self._free = begin + self._length(payload_bytes)
-        return self._free // self._rate + self._latency_ns
+        self._free = free = begin + self._length[payload_bytes]
+        return free // self._ticks_per_ns + self._latency_ns
 
 
 class Uplink(Link):
@@ -77,7 +81,7 @@ class Uplink(Link):
         """Foresee the arrival of the first packet."""
         sent_ns, packet = self._packets[0]
         self._free_before = self._free
-        self._arrival.set(self.carry(sent_ns, packet.nbytes) - self._env.now_ns)
+        self._arrival.set(self.carry(sent_ns, packet.nbytes))
 
     def _arrive(self, arrival: object) -> None:
         """The first packet arrives, unless it was another one when this arrival was foreseen."""
@@ -194,15 +198,15 @@ class Card:
         if packet.place != stream.expected:
             stream.early[packet.place] = packet
             return
-        nbytes, ordered = 0, packet
-        while True:
-            stream.expected += 1
+        nbytes, place = 0, packet.place
+        ordered: Packet | None = packet
+        while ordered is not None:
+            place += 1
             nbytes += ordered.nbytes
             if ordered.last:
                 self._system.records.ready_ns[ordered.number] = self._env.now_ns
-            if stream.expected not in stream.early:
-                break
-            ordered = stream.early.pop(stream.expected)
+            ordered = stream.early.pop(place, None)
+        stream.expected = place
         deliver(self._system, stream.connection, nbytes)
 
     def _recover(self, stream: Stream) -> None:

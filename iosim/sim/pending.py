@@ -156,10 +156,12 @@ class Gil:
 
     def __init__(self, generator: np.random.Generator) -> None:
         self.taken = False
+        self.busy = False
+        """Somebody holds the lock, waits for it or had to let go of it."""
         self._generator = generator
         self.waiting: dict[Task, int] = {}
         """Since when each thread waits."""
-        self._last: Task | None = None
+        self.last: Task | None = None
         """Who has had the lock last."""
         self._switched_ns = 0
         """When it got it from another one."""
@@ -168,12 +170,16 @@ class Gil:
 
     def take(self, task: Task, now_ns: int) -> None:
         """Hold the lock, which is free."""
-        self.taken = True
-        if task is not self._last:
-            self._last, self._switched_ns = task, now_ns
+        self.taken = self.busy = True
+        if task is not self.last:
+            self.pass_to(task, now_ns)
             if self.forced is not None:
                 forced, self.forced = self.forced, None
                 forced.cpu.wake(forced)
+
+    def pass_to(self, task: Task, now_ns: int) -> None:
+        """The lock changes hands."""
+        self.last, self._switched_ns = task, now_ns
 
     def wait(self, task: Task, now_ns: int) -> None:
         """Have `task` woken when the lock is let go and it is drawn."""
@@ -207,3 +213,4 @@ class Gil:
             task = tasks[self._generator.integers(len(tasks)) if len(tasks) > 1 else 0]
             del self.waiting[task]
             task.cpu.wake(task)
+        self.busy = bool(self.waiting) or forced is not None

@@ -127,7 +127,7 @@ class Interest:
         epoll.silent.discard(file)
         if file in epoll.ready:
             epoll.ready[file] = self
-        elif file.readable:
+        elif file.readable():
             self.notify(file)
 
     def notify(self, file: File) -> bool:
@@ -214,11 +214,10 @@ class EpollInstance(File):
         self.waiting: list[Thread] = []
         self._interests: dict[int, Interest] = {}
 
-    @property
     def readable(self) -> bool:
         # What is found unreadable on the way leaves the list (__ep_eventpoll_poll of Linux).
         ready = self.ready
-        while ready and not next(iter(ready)).readable:
+        while ready and not next(iter(ready)).readable():
             ready.popitem(last=False)
         return bool(ready)
 
@@ -248,8 +247,8 @@ class EpollInstance(File):
         ready, looks = self.ready, len(self.ready)
         while looks and len(found) < max_events:
             looks -= 1
-            file, interest = ready.popitem(last=False)
-            if file.readable:
+            file, interest = ready.popitem(False)
+            if file.readable():
                 found.append(file.fd)
                 if interest.oneshot:
                     self.silent.add(file)
@@ -357,7 +356,7 @@ class ReadinessCalls(Thread):
         """Those that have something to read."""
         system = self.system
         system.current = self
-        others = [file.fd for file in unlisted(system) if file.fd in fds and file.readable]
+        others = [file.fd for file in unlisted(system) if file.fd in fds and file.readable()]
         return [fd for fd in system.readable if fd in fds] + others
 
     def epoll_create(self) -> Call[int]:

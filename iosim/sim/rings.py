@@ -78,7 +78,7 @@ class Submission:
         ARM.happens_to(self)
         file = self.file
         if self not in file.watchers:
-            file.watchers = (*file.watchers, self)
+            file.watchers += (self,)
 
     def arm_for_room(self) -> None:
         """Wait until the socket is writable."""
@@ -184,10 +184,9 @@ class RingWork(Thread):
 
     def _take_up(self, submission: Submission) -> None:
         """Look the descriptor up; from now on the request holds what it names."""
-        files = self.system.files
-        file = files[submission.fd] if 0 <= submission.fd < len(files) else None
-        submission.file = file
-        if file is not None:
+        files, fd = self.system.files, submission.fd
+        if 0 <= fd < len(files) and (file := files[fd]) is not None:
+            submission.file = file
             file.holders += 1
         if submission.multishot:
             self.debt_ns += self.system.prices.uring_sqe_ns
@@ -199,17 +198,18 @@ class RingWork(Thread):
             return -errno.EBADF
         if submission.opcode == "send":
             # All of it, in several steps if need be (MSG_WAITALL, io_uring_prep_send(3)).
-            taken = put(system, file, submission.nbytes - submission.sent)
+            left = submission.nbytes - submission.sent
+            taken = put(system, file, left)
             if taken > 0:
                 submission.sent += taken
-                self.debt_ns += system.copy_ns(taken)
-            if taken == EAGAIN or (0 < submission.sent < submission.nbytes and not file.shut):
+                self.debt_ns += system.copy_ns[taken]
+            if taken != left and (taken == EAGAIN or (submission.sent and not file.shut)):
                 submission.arm_for_room()
                 self.debt_ns += prices.uring_sqe_ns
                 return None
             self.debt_ns += prices.uring_send_ns
             return submission.sent or taken
-        if not file.readable:
+        if not file.readable():
             submission.arm()
             self.debt_ns += prices.uring_sqe_ns
             return None
@@ -219,7 +219,7 @@ class RingWork(Thread):
         result = take(system, file, submission.nbytes)
         self.debt_ns += prices.uring_recv_ns
         if result > 0:
-            self.debt_ns += system.copy_ns(result)
+            self.debt_ns += system.copy_ns[result]
         return result
 
     def _go_on(self, submission: Submission) -> Call[None]:
@@ -239,7 +239,7 @@ class RingWork(Thread):
                 more = False
                 self._post(submission, -errno.ENOBUFS)
                 break
-            if not file.readable:
+            if not file.readable():
                 break
             buffer = None
             if not receives:
@@ -249,13 +249,13 @@ class RingWork(Thread):
             else:
                 assert ring.buffers is not None
                 result = take(system, file, ring.buffer_bytes)
-                self.debt_ns += prices.uring_multishot_ns + system.copy_ns(max(0, result))
+                self.debt_ns += prices.uring_multishot_ns + system.copy_ns[max(0, result)]
                 more = result > 0 and ring.has_room()
                 buffer = ring.buffers.popleft() if result > 0 else None
             if ring.sq_thread is not None and self.debt_ns:
                 yield from self.pay()
             self._post(submission, result, buffer, more)
-            if not file.readable:
+            if not file.readable():
                 break
         if more:
             submission.arm()
@@ -362,7 +362,7 @@ class SqThread(RingWork):
         if not self._told:
             self._told = True
             self._looking = self._looking.successor()
-            self._looking.ring_in(self.system.prices.sqpoll_look_ns)
+            self._looking.ring_at(self.env.now_ns + self.system.prices.sqpoll_look_ns)
         return False
 
     def _look(self) -> Call[None]:
@@ -374,16 +374,13 @@ class SqThread(RingWork):
         ring, env = self._ring, self.env
         until_ns = env.now_ns + self._idle_ns
         while not (ring.published or ring.due) and env.now_ns < until_ns:
-            since_ns = env.now_ns
             self._looking, self._told = Alarm(env), False
-            self._looking.ring_in(min(until_ns - since_ns, self.slice_left_ns))
+            self._looking.ring_at(min(until_ns, self.slice_end_ns))
             yield self._looking
             self._looking = None
-            off_ns = yield from self.come_back()
-            self.slice_left_ns -= env.now_ns - since_ns - off_ns
-            if self.slice_left_ns <= 0:
-                self.slice_left_ns = self.cpu.time_slice_ns
-                yield from self.give_way()
+            yield from self.come_back()
+            if env.now_ns >= self.slice_end_ns:
+                yield from self.begin_slice()
 
 
 class RingCalls(RingWork, Kernel):

@@ -26,7 +26,6 @@ class SignalFile(File):
         self._system = system
         self.signals = frozenset(signals)
 
-    @property
     def readable(self) -> bool:
         return self._system.signals.pending(self._system.current, self.signals)
 

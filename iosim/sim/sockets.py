@@ -94,7 +94,6 @@ class Connection(File):
     def __str__(self) -> str:
         return f"connection {self.client}"
 
-    @property
     def readable(self) -> bool:
         return self.unread > 0 or self.state not in RECEIVING
 
@@ -155,7 +154,6 @@ class Listener(File):
         group = self.group
         return group[spread(connection.client) * len(group) >> 32 if len(group) > 1 else 0]
 
-    @property
     def readable(self) -> bool:
         return bool(self.backlog)
 
@@ -344,7 +342,7 @@ def accept_one(system: System, listener: Listener) -> Connection:
     if not listener.backlog:
         system.readable.pop(listener.fd, None)
     system.open(connection)
-    if connection.readable:
+    if connection.readable():
         system.readable[connection.fd] = connection
     return connection
 
@@ -425,7 +423,7 @@ class SocketCalls(Thread):
             yield from self.sleep_for_data(connection)
         else:
             taken = take(system, connection, nbytes)
-            price_ns = system.prices.recv_ns + system.copy_ns(taken)
+            price_ns = system.prices.recv_ns + system.copy_ns[taken]
             self.debt_ns += price_ns
             self.debt_user_ns += self.user_share_ns
             system.copy_data_ns += price_ns
@@ -476,7 +474,7 @@ class SocketCalls(Thread):
         if taken != nbytes:
             return (yield from self._send_rest(connection, nbytes, taken))
         prices = system.prices
-        self.debt_ns += prices.send_ns + system.copy_ns(nbytes)
+        self.debt_ns += prices.send_ns + system.copy_ns[nbytes]
         self.debt_user_ns += self.user_share_ns
         return nbytes
 
@@ -489,7 +487,7 @@ class SocketCalls(Thread):
             self.charge(prices.eagain_ns)
             return EAGAIN
         sent = max(0, taken)
-        self.charge(prices.send_ns + system.copy_ns(sent))
+        self.charge(prices.send_ns + system.copy_ns[sent])
         if connection.nonblocking or connection.shut:
             return sent or taken
         connection.holders += 1
@@ -509,7 +507,7 @@ class SocketCalls(Thread):
             if taken < 0:
                 return taken
             sent += taken
-            self.debt_ns += system.copy_ns(taken)
+            self.debt_ns += system.copy_ns[taken]
         return sent
 
     def _sleep_until_writable(self, connection: Connection) -> Call[None]:

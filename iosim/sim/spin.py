@@ -31,7 +31,7 @@ class Scan:
         self._user_ns = thread.system.prices.user_ns
         """As much of it is user time, and comes last."""
         self._begin_ns = thread.env.now_ns
-        self._slice_left_ns = thread.slice_left_ns
+        self._slice_left_ns = thread.slice_end_ns - thread.env.now_ns
         self._broken_off_ns: int | None = None
         """After how much work the scan ends, if it is broken off."""
         self.preempted = False
@@ -107,7 +107,7 @@ class Scan:
         thread.debt_user_ns += unpaid_user_ns
         thread.user_ns += made * self._user_ns - unpaid_user_ns
         over_ns = (worked_ns - self._slice_left_ns) % thread.cpu.time_slice_ns
-        thread.slice_left_ns = thread.cpu.time_slice_ns - over_ns
+        thread.slice_end_ns = self._env.now_ns + thread.cpu.time_slice_ns - over_ns
         return worked_ns > 0 and not over_ns
 
     def passed_user_ns(self) -> int:
@@ -162,9 +162,9 @@ class Scan:
         if work_ns is None and final is not None:
             work_ns = final * self._period_ns
         if self.preempted:
-            self.alarm.ring_in(0)
+            self.alarm.ring_at(self._env.now_ns)
         elif work_ns is not None:
-            self.alarm.ring_in(self._begin_ns + work_ns - self._env.now_ns)
+            self.alarm.ring_at(self._begin_ns + work_ns)
 
     def _move_alarm(self) -> None:
         self.alarm = self.alarm.successor()

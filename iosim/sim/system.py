@@ -7,7 +7,6 @@ import os
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import cache
 from itertools import repeat
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -21,6 +20,7 @@ from iosim.results import RECORD
 from iosim.sim.accounts import Use
 from iosim.sim.cpu import Core, Cpu, Task
 from iosim.sim.engine import Environment, Process, events_made
+from iosim.sim.memo import Memo
 from iosim.sim.memory import Memory
 from iosim.sim.pending import AioReads, Gil, Signals
 from iosim.sim.states import TaskState
@@ -71,7 +71,6 @@ class File:
         self.sleepers: list[Task] | None = None
         self.watchers: tuple[Watcher, ...] = ()
 
-    @property
     def readable(self) -> bool:
         """Whether a read or accept would return at once."""
         raise NotImplementedError
@@ -118,6 +117,41 @@ class Records:
 class System:
     """Descriptors, counters and clock of one simulated server."""
 
+    __slots__ = (
+        "_before_load",
+        "_cores_before_load",
+        "_events_before_load",
+        "aio",
+        "copy_data_ns",
+        "copy_ns",
+        "cpu",
+        "current",
+        "empty_polls",
+        "env",
+        "epolls",
+        "files",
+        "following",
+        "gil",
+        "kernel_thread",
+        "machine",
+        "memory",
+        "peer",
+        "pollers",
+        "positions",
+        "prices",
+        "readable",
+        "receive_buffer_bytes",
+        "records",
+        "request_bytes",
+        "requests",
+        "roaming",
+        "signals",
+        "start",
+        "syscalls",
+        "tasks",
+        "workload",
+    )
+
     def __init__(
         self,
         env: Environment,
@@ -130,7 +164,7 @@ class System:
         self.env = env
         self.cpu = cpu
         self.prices = prices
-        self.copy_ns = cache(lambda nbytes: round(prices.copy_ns(nbytes)))
+        self.copy_ns = Memo(lambda nbytes: round(prices.copy_ns(nbytes)))
         """Of so many bytes between kernel and user; most copies are of few sizes."""
         self.machine = machine
         self.workload = workload

@@ -30,7 +30,7 @@ class WakeUps:
         ]
         """For idle times up to each row's and beyond the last: where the interval begins and how
         long it is, and what is known at both ends; outside the rows it is the same at both."""
-        self._step = chain.from_iterable(self._blocks(generator)).__next__
+        self._drawn = chain.from_iterable(self._blocks(generator))
 
     def _blocks(self, generator: np.random.Generator) -> Iterator[list[int]]:
         while True:
@@ -41,7 +41,7 @@ class WakeUps:
         begin_ns, length_ns, latency_ns, cpu_ns, cold_ns, latency_to_ns, cpu_to_ns, cold_to_ns = (
             self._between[bisect_left(self._idle_ns, idle_ns)]
         )
-        step = self._step()
+        step = next(self._drawn)
         share = (idle_ns - begin_ns) / length_ns
         rest = 1 - share
         return (

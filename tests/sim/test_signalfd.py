@@ -163,12 +163,12 @@ def test_reads_take_what_sigwaitinfo_would(
                     if (one := system.signals.take(thread, wanted)) is not None:
                         found.append(one)
             else:
-                readable = file.readable
+                readable = file.readable()
                 found += file.take(thread, count)
                 assert readable == (len(found) > before)
-        assert not file.readable
+        assert not file.readable()
         system.current = other
-        assert not file.readable
+        assert not file.readable()
         taken.append(found)
     assert taken[0] == taken[1]
     assert len(taken[0]) == sum(s in wanted for s in sent if s != SIGIO) + min(
@@ -186,7 +186,7 @@ def test_a_signal_is_for_one_thread_to_read() -> None:
     readable = []
     for thread in (mine, others):
         system.current = thread
-        readable.append(file.readable)
+        readable.append(file.readable())
     assert readable == [True, False]
     assert file.take(others, 1) == []
     system.signals.send(SIGRTMIN, 8)
