@@ -14,6 +14,7 @@ import simpy
 
 from iosim.errors import CLOSED_EARLY, RunFailed
 from iosim.sim.engine import Alarm, Environment, Pause, Timer, call_in
+from iosim.sim.generator import ClosedLoop
 from iosim.sim.nic import Card
 from iosim.sim.sockets import Connection, Listener, connect, deliver, hang_up
 from iosim.sim.system import System
@@ -43,6 +44,11 @@ class Clients:
         self._way_in_ns = round(prices.delivery_ns + prices.copy_ns(workload.request_bytes))
         self._way_out_ns = round(prices.reply_ns + prices.copy_ns(workload.reply_bytes))
         self._closed_loop = workload.arrivals == "closed"
+        self._generator = None
+        if self._closed_loop and nic is None:
+            self._generator = ClosedLoop(
+                self._env, self._send_now, self._send_ns, self._turn_ns, self._intended_ns
+            )
         self._hang_up = False
         self._next = 0
         """Open loop: number of the request that is on its way."""
@@ -110,9 +116,11 @@ class Clients:
         self._hang_up = hang_up
         self.origin_ns = self._sent_ns = self._free_ns = self._env.now_ns
         self._system.start_counting()
-        if self._closed_loop:
+        if self._generator is not None:
+            self._generator.start(self._first.values())
+        elif self._closed_loop:
             for number in self._first.values():
-                self._send_now(number, self.origin_ns)
+                self._send(number, self.origin_ns)
         else:
             self._send_next()
 
@@ -142,11 +150,10 @@ class Clients:
             self._send_next()
 
     def _send_now(self, number: int, due_ns: int) -> None:
-        """Closed loop: send a request that has become due."""
-        sent_ns = self._send(number, due_ns)
-        if self._card is None:
-            delay_ns = sent_ns + self._way_in_ns - self._env.now_ns
-            call_in(self._env, delay_ns, lambda _: self._arrive(number))
+        """Closed loop over loopback: the generator begins to send a request."""
+        self._records.intended_ns[number] = due_ns
+        self._records.sent_ns[number] = self._env.now_ns
+        call_in(self._env, self._way_in_ns, lambda _: self._arrive(number))
 
     def _send(self, number: int, intended_ns: int) -> int:
         """Send a request at `intended_ns` or as soon as the generator is free; returns when."""
@@ -167,7 +174,10 @@ class Clients:
         connection = self._connections[self._connection_of[number]]
         self._records.arrival_ns[number] = self._env.now_ns
         if deliver(self._system, connection, self._request_bytes):
-            self._free_ns += self._wake_ns
+            if self._generator is not None:
+                self._generator.hold_up(self._wake_ns)
+            else:
+                self._free_ns += self._wake_ns
 
     def transmit(self, connection: Connection, nbytes: int, now_ns: int) -> int:
         """The program hands `nbytes` of replies to a socket; the client reads all at once."""
@@ -202,31 +212,33 @@ class Clients:
     def _replied(self, number: int, following: int, replied_ns: int) -> None:
         """The whole reply is at the client at `replied_ns`; `following` is its next request."""
         self._records.replied_ns[number] = replied_ns
-        known_ns = replied_ns + self._turn_ns if self._card else self._take(replied_ns)
+        if self._generator is not None:
+            self._generator.replied(replied_ns, following)
+        elif self._card is None:
+            self._take(replied_ns)
         if following >= 0:
-            if self._closed_loop:
-                self._send_at(following, known_ns + self._intended_ns[following])
+            if self._card is not None and self._closed_loop:
+                due_ns = replied_ns + self._turn_ns + self._intended_ns[following]
+                call_in(
+                    self._env, due_ns - self._env.now_ns, lambda _: self._send(following, due_ns)
+                )
         elif self._hang_up:
             self._hang_up_at(replied_ns, self._connections[self._connection_of[number]])
         self.unanswered -= 1
         if not self.unanswered:
             self.done.ring_at(replied_ns)
 
-    def _take(self, replied_ns: int) -> int:
-        """Loopback: the generator takes a reply as soon as it can; returns when it knows of it."""
-        if self._closed_loop or replied_ns >= self._sent_ns:
+    def _take(self, replied_ns: int) -> None:
+        """Open loop over loopback: the generator takes a reply as soon as it can."""
+        if replied_ns >= self._sent_ns:
             self._free_ns = max(replied_ns, self._free_ns) + self._turn_ns
-            return self._free_ns
+            return
         self._free_before_ns = max(replied_ns, self._free_before_ns) + self._turn_ns
         late_ns = self._free_before_ns - self._sent_ns
         if late_ns > 0:
             self._sent_ns += late_ns
             self._free_ns += late_ns
             self._records.sent_ns[self._next] += late_ns
-        return self._free_before_ns
-
-    def _send_at(self, number: int, due_ns: int) -> None:
-        call_in(self._env, due_ns - self._env.now_ns, lambda _: self._send_now(number, due_ns))
 
     def _hang_up_at(self, now_ns: int, connection: Connection) -> None:
         delay_ns = now_ns - self._env.now_ns
