@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import trim_mean
 
 from iosim.caches import SCAN_BYTES, Caches, miss_share
 from iosim.calibrate.bench import OTHERS, SMALL_BYTES, Row, copy
@@ -56,6 +55,8 @@ def typical(values: Any) -> float:
     What many calls take is their number times the mean, and the mean is well above the median where
     some calls take much longer. But a few disturbances shall not matter.
     """
+    from scipy.stats import trim_mean
+
     return float(trim_mean(values, 0.05))
 
 
