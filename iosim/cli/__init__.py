@@ -15,6 +15,7 @@ from iosim.cli.models import models_command
 from iosim.cli.profile import app as profile_app
 from iosim.cli.run import real_command, simulate_command
 from iosim.cli.states import states_command
+from iosim.cli.sweep import export_command, sweep_command
 from iosim.cli.timeline import timeline_command
 from iosim.errors import IosimError
 
@@ -31,6 +32,8 @@ app.command("real")(real_command)
 app.command("compare")(compare_command)
 app.command("calibrate")(calibrate_command)
 app.add_typer(profile_app, name="profile")
+app.command("sweep")(sweep_command)
+app.command("export")(export_command)
 app.command("timeline")(timeline_command)
 app.command("doctor")(doctor_command)
 app.command("states")(states_command)
