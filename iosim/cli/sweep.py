@@ -17,7 +17,8 @@ from iosim.cli.options import AsJson
 from iosim.cli.output import check_writable, console, print_json, progress_bar
 from iosim.errors import IosimError, RunFailed
 from iosim.sweep import Counts, Design, Store, drive, export, profiles_of
-from iosim.sweep.engines import Engine, dask, local, ray, serial
+from iosim.sweep.clusters import dask, ray
+from iosim.sweep.engines import Engine, local, serial
 
 _REDRAW_S = 0.1
 _PACE_S = 60

@@ -63,7 +63,7 @@ class _Driver:
         self._todo: Iterator[Point] = iter(())
         self._in_flight: dict[Future[list[Finished]], list[Point]] = {}
         self._keys: set[str] = set()
-        """Of the points that are in flight or suspected."""
+        """Of the points that are on their way."""
         self._returned: SimpleQueue[Future[list[Finished]] | None] = SimpleQueue()
         """Futures that are done; None is a nudge."""
         self._suspects: deque[Point] = deque()
@@ -125,6 +125,7 @@ class _Driver:
                     store.repeat(number, key)
                     self._count(1, 0)
                 else:
+                    self._keys.add(key)
                     yield point
 
     def _pump(self) -> None:
@@ -178,7 +179,6 @@ class _Driver:
                 f"one, or by `iosim sweep --resume {self._store.path}`"
             ) from None
         self._in_flight[future] = batch
-        self._keys.update(map(self._store.common.key, batch))
         future.add_done_callback(self._returned.put)
         return future
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from iosim.errors import HostRefused, IosimError
+from iosim.errors import HostRefused
 from iosim.sweep.interrupt import deaf
 
 _T = TypeVar("_T")
@@ -157,45 +157,3 @@ def given(executor: Executor) -> Iterator[Engine]:
     """An executor of the user's own, who also ends it."""
     slots = getattr(executor, "_max_workers", None) or os.cpu_count() or 1
     yield Engine(executor, slots)
-
-
-_PATIENCE_S = 5
-"""How long a cluster may take to answer."""
-
-
-@contextmanager
-def dask(address: str) -> Iterator[Engine]:
-    """The workers of a Dask scheduler, such as `tcp://10.0.0.1:8786`.
-
-    Raises HostRefused if it does not answer within seconds or has no workers.
-    """
-    try:
-        from distributed import Client, KilledWorker
-    except ImportError:
-        raise IosimError("--dask needs Dask: install it by `pip install 'iosim[dask]'`") from None
-    try:
-        client = Client(address, timeout=_PATIENCE_S, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise HostRefused(
-            f"no Dask scheduler answers at {address} ({error or 'no answer'}): is `dask scheduler` "
-            "running there, is the address the one it prints, does a firewall lie between?"
-        ) from None
-    with client:
-        slots = sum(client.nthreads().values())
-        if not slots:
-            raise HostRefused(
-                f"the Dask scheduler at {address} has no workers: start `dask worker {address}`"
-            )
-        # A worker that dies has its calls run again by the scheduler, up to allowed-failures.
-        executor = client.get_executor(pure=False)
-        yield Engine(executor, slots, (BrokenExecutor, KilledWorker))
-
-
-@contextmanager
-def ray(address: str) -> Iterator[Engine]:
-    """The nodes of a Ray cluster: `10.0.0.1:6379` on one of them, `ray://10.0.0.1:10001` from
-    elsewhere.
-
-    Raises HostRefused if it does not answer within seconds.
-    """
-    raise NotImplementedError

@@ -148,7 +148,8 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 def unknown(name: str, known: Sequence[str] = ()) -> IosimError:
     """The refusal of a name."""
     group = name.rpartition(".")[0]
-    near = did_you_mean(name, known or FIELDS)
+    short = (one.removesuffix(end) for one in FIELDS for end in _UNITS if one.endswith(end))
+    near = did_you_mean(name, known or [*FIELDS, *short])
     same = [one for one in FIELDS if one.rpartition(".")[0] == group]
     choices = known or same or sorted({one.rpartition(".")[0] or one for one in FIELDS})
     return IosimError(f"there is no field {name!r}{near}: choose one of {', '.join(choices)}")
