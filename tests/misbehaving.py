@@ -31,4 +31,3 @@ def killing(packed: bytes, points: Sequence[Point]) -> list[Finished]:
 def raising(*_: object) -> list[Finished]:
     """Fails as a whole."""
     raise ZeroDivisionError("not of a point")
-

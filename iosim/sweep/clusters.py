@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ def ray(address: str) -> Iterator[Engine]:
     check = "is `ray start --head` running there, and is the port 6379, or 10001 for ray://?"
     _reach(address, "Ray cluster", check)
     try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
         raise HostRefused(f"no Ray cluster takes us at {address}: {error}") from None
     try:

@@ -294,6 +294,8 @@ def _holds_rows(log: Path) -> bool:
 
 
 def _check_ours(path: Path, database: sqlite3.Connection) -> None:
+    if _is_new(database):
+        raise IosimError(f"{path} holds no sweep yet: begin by `iosim sweep FILE --store {path}`")
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (form,) = database.execute("PRAGMA user_version").fetchone()
     if application != _APPLICATION:

@@ -261,8 +261,7 @@ def test_workers_that_die_as_they_start_are_told(monkeypatch: pytest.MonkeyPatch
 def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import iosim\n"
-        "iosim.sweep(axes={'workload.burst': [1]}, model='epoll', workers=1)\n"
+        "import iosim\niosim.sweep(axes={'workload.burst': [1]}, model='epoll', workers=1)\n"
     )
     done = subprocess.run(
         [sys.executable, script], capture_output=True, text=True, timeout=120, check=False
@@ -388,7 +387,6 @@ def test_real_runs_are_points_that_run_alone(tmp_path: Path) -> None:
     # Simulated points first; then each real one while nothing else is in flight.
     assert [numbers for numbers, _ in spans][-2:] == [[0], [2]]
     assert [others for _, others in spans][-2:] == [0, 0]
-    assert sorted(sum((numbers for numbers, _ in spans[:-2]), [])) == [1, 3]
+    assert sorted(number for numbers, _ in spans[:-2] for number in numbers) == [1, 3]
     assert list(found["kernel"]) == ["real", "simulated"] * 2
     assert list(found["events_per_request"].isna()) == [True, False] * 2
-
