@@ -67,12 +67,14 @@ def main() -> None:
         def look(counts: object, rate: float) -> None:
             memory.append(peak_bytes())
 
-        with Store.create(Path(folder) / "s", chosen, profiles_of(chosen)) as store:
-            with local(options.workers) as engine:
-                began_s, began_cpu_s = time.perf_counter(), cpu_s()
-                drive(store, engine, progress=look)
-                spent_s = time.perf_counter() - began_s
-                driver_s = cpu_s() - began_cpu_s
+        with (
+            Store.create(Path(folder) / "s", chosen, profiles_of(chosen)) as store,
+            local(options.workers) as engine,
+        ):
+            began_s, began_cpu_s = time.perf_counter(), cpu_s()
+            drive(store, engine, progress=look)
+            spent_s = time.perf_counter() - began_s
+            driver_s = cpu_s() - began_cpu_s
         serial_s.append(bare(chosen, 7))
         with Store.create(Path(folder) / "t", chosen, profiles_of(chosen)) as store:
             began_s = time.perf_counter()
@@ -88,7 +90,7 @@ def main() -> None:
     print(f"driver's processor time         {driver_s / len(chosen) * 1e3:.2f} ms a point")
     print(f"driver and store, in series     {(alone_s - point_s) * 1e3:+.2f} ms a point")
     tenth, last = memory[len(memory) // 10] / 2**20, memory[-1] / 2**20
-    print(f"driver's memory, peak           {tenth:.1f} MiB after a tenth, {last:.1f} MiB at the end")
+    print(f"driver's memory at most         {tenth:.1f} MiB after 10 %, {last:.1f} MiB at the end")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from iosim.cli.calibrate import calibrate_command
 from iosim.cli.compare import compare_command
 from iosim.cli.doctor import doctor_command
 from iosim.cli.models import models_command
+from iosim.cli.plot import plot_command, sensitivity_command
 from iosim.cli.profile import app as profile_app
 from iosim.cli.run import real_command, simulate_command
 from iosim.cli.states import states_command
@@ -34,6 +35,8 @@ app.command("calibrate")(calibrate_command)
 app.add_typer(profile_app, name="profile")
 app.command("sweep")(sweep_command)
 app.command("export")(export_command)
+app.command("plot")(plot_command)
+app.command("sensitivity")(sensitivity_command)
 app.command("timeline")(timeline_command)
 app.command("doctor")(doctor_command)
 app.command("states")(states_command)

@@ -212,6 +212,11 @@ def _check(design: Design) -> None:
         )
     else:
         _refuse_if(design.samples is None, f"design = {design.kind!r} needs samples, their number")
+    samples = design.samples or 1
+    _refuse_if(
+        design.kind == "sensitivity" and samples & (samples - 1),
+        f"design = 'sensitivity' with samples = {samples}: it must be a power of two, for balance",
+    )
     names = [axis.name for axis in design.axes]
     for axis in design.axes:
         _refuse_if(names.count(axis.name) > 1, f"{axis.name} has two axes: remove one")

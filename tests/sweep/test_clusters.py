@@ -17,6 +17,9 @@ import pytest
 from processes import children, wait_until
 from swept import end, finished, kill, run, start, table, undisturbed, wait_for, write_design
 
+from iosim.errors import IosimError
+from iosim.sweep.clusters import dask
+
 BIN = Path(sys.executable).parent
 REPLICATIONS = 40
 FAILED = 4
@@ -94,10 +97,12 @@ def dask_worker(log: Path, address: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @needs_dask
-def test_dask_with_a_worker_killed(file: Path, expected: bytes, tmp_path: Path) -> None:
-    store = tmp_path / "s.sweep"
+def test_dask_with_a_worker_killed_and_then_the_scheduler(
+    file: Path, expected: bytes, tmp_path: Path
+) -> None:
+    store, other = tmp_path / "s.sweep", tmp_path / "other.sweep"
     with ExitStack() as stack:
-        _, address = stack.enter_context(dask_scheduler(tmp_path))
+        scheduler, address = stack.enter_context(dask_scheduler(tmp_path))
         code, said = run(file, "--store", store, "--dask", address)
         assert code == 3
         assert f"the Dask scheduler at {address} has no workers: start `dask worker" in said
@@ -109,26 +114,16 @@ def test_dask_with_a_worker_killed(file: Path, expected: bytes, tmp_path: Path) 
         assert finished(store) < 8 * REPLICATIONS
         code, said = end(driver)
         assert code == FAILED, said
-    assert table(store) == expected
-
-
-@needs_dask
-def test_a_scheduler_that_goes_away_is_told(file: Path, expected: bytes, tmp_path: Path) -> None:
-    """What was finished is kept, and any other engine can go on."""
-    store = tmp_path / "s.sweep"
-    with (
-        dask_scheduler(tmp_path) as (scheduler, address),
-        dask_worker(tmp_path / "worker.log", address),
-    ):
-        driver = start(file, "--store", store, "--dask", address)
-        wait_for(store, 1, driver)
+        assert table(store) == expected
+        driver = start(file, "--store", other, "--dask", address)
+        wait_for(other, 1, driver)
         scheduler.kill()
         code, said = end(driver)
-    assert code == 4
-    assert f"go on by `iosim sweep --resume {store}`" in said
-    assert finished(store) > 0
-    run("--resume", store, "--serial")
-    assert table(store) == expected
+        assert code == 4
+        assert f"go on by `iosim sweep --resume {other}`" in said
+    assert 0 < finished(other) < 8 * REPLICATIONS
+    run("--resume", other, "--serial")
+    assert table(other) == expected
 
 
 @needs_dask
@@ -139,9 +134,11 @@ def test_no_dask_there(file: Path, tmp_path: Path) -> None:
     assert f"no Dask scheduler answers at tcp://127.0.0.1:{port} (Connection refused)" in said
     assert "is `dask scheduler` running there" in said
     assert said.count("\n") == 1
-    code, said = run(file, "--store", tmp_path / "s", "--dask", "scheduler")
-    assert code == 2
-    assert "'scheduler' is not the address of a Dask scheduler: write HOST:PORT" in said
+    with (
+        pytest.raises(IosimError, match="'scheduler' is not the address of a Dask sched"),
+        dask("scheduler"),
+    ):
+        pass
 
 
 # --- Ray -------------------------------------------------------------------------------------
