@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _WIDE = 3
 """Panels in a row."""
-_LOG_FROM = 20
+_LOG_FROM = 10
 """An axis whose values reach over such a ratio is logarithmic."""
 
 
@@ -162,6 +162,8 @@ def _panels(
         value, rows = groups[place]
         if panel is not None:
             axes.set_title(f"{panel.rpartition('.')[2]} {written(panel)(value)}", loc="left")
+        # Of common axes, only the lowest would say where its values are.
+        axes.tick_params(labelbottom=place + across >= len(groups))
         found.append((axes, rows))
     drawing.suptitle(figure, x=0.02, ha="left", size=11, weight="bold")
     return drawing, found

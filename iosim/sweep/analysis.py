@@ -3,6 +3,7 @@ on."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -165,7 +166,7 @@ def sensitivity(table: pd.DataFrame, design: Design, figure: str) -> list[Index]
     Figures are means over the replications. Raises IosimError unless the design is `sensitivity`
     and all its points are finished.
     """
-    from scipy.stats import sobol_indices
+    from scipy.stats import DegenerateDataWarning, sobol_indices
 
     if design.kind != "sensitivity":
         raise IosimError(
@@ -182,15 +183,20 @@ def sensitivity(table: pd.DataFrame, design: Design, figure: str) -> list[Index]
         n=len(rows),
         rng=np.random.default_rng(design.seed),
     )
-    ends = found.bootstrap(confidence_level=0.95)
-    first, total = ends.first_order.confidence_interval, ends.total_order.confidence_interval
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        ends = found.bootstrap(confidence_level=0.95)
+    parts = []
+    for values, drawn in (
+        (found.first_order, ends.first_order.confidence_interval),
+        (found.total_order, ends.total_order.confidence_interval),
+    ):
+        value, low, high = map(np.ravel, (values, drawn.low, drawn.high))
+        # What does not vary, as the index of a field without effect, has an interval of one point.
+        low, high = (np.where(np.isnan(end), value, end) for end in (low, high))
+        parts.append((value.tolist(), list(zip(low.tolist(), high.tolist(), strict=True))))
+    (first, first_ends), (total, total_ends) = parts
     return [
-        Index(
-            axis.name,
-            float(np.ravel(found.first_order)[place]),
-            (float(np.ravel(first.low)[place]), float(np.ravel(first.high)[place])),
-            float(np.ravel(found.total_order)[place]),
-            (float(np.ravel(total.low)[place]), float(np.ravel(total.high)[place])),
-        )
-        for place, axis in enumerate(design.axes)
+        Index(axis.name, first[at], first_ends[at], total[at], total_ends[at])
+        for at, axis in enumerate(design.axes)
     ]

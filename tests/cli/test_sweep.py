@@ -140,3 +140,65 @@ def test_the_profile_is_kept(iosim: Command, design: str) -> None:
     assert said.code == 0, said.err
     Path("mine.json").unlink()
     assert iosim("sweep", "--resume", "d.sweep", "--serial").code == 0
+
+
+# --- figures ---------------------------------------------------------------------------------
+
+
+def test_plots_of_a_sweep(iosim: Command, design: str) -> None:
+    iosim("sweep", design, "--serial")
+    assert iosim("plot", "d.sweep", "--x", "connections", "--y", "latency.p99").code == 0
+    assert Path("d.png").stat().st_size > 1_000
+    axes = ("--x", "connections", "--by", "rate", "--y", "latency.p99")
+    assert iosim("plot", "d.sweep", "--kind", "heat", *axes, "--out", "h.svg", "--json").json() == {
+        "figure": "h.svg"
+    }
+    one = ("--where", "rate=5k/s")
+    assert iosim("plot", "d.sweep", "--x", "connections", "--y", "throughput", *one).code == 0
+
+
+def test_mistakes_with_plots(iosim: Command, design: str) -> None:
+    Path(design).write_text(DESIGN + "[scale]\nrecv_ns = 2\n")
+    Path("more.toml").write_text(
+        DESIGN.replace("[workload]", '"workload.burst" = [1, 2]\n[workload]')
+    )
+    iosim("sweep", design, "--serial")
+    iosim("sweep", "more.toml", "--serial")
+    base = ("plot", "d.sweep", "--x", "connections", "--y")
+    refused(iosim(*base, "latency.p98"), "there is no figure")
+    refused(iosim("plot", "d.sweep", "--x", "conn", "--y", "latency.p99"), "does not vary")
+    refused(iosim(*base, "latency.p99", "--kind", "heat"), "needs --by")
+    refused(iosim(*base, "latency.p99", "--by", "rate"), "--by is for maps")
+    refused(
+        iosim(*base, "latency.p99", "--kind", "break-even", "--by", "rate"),
+        "needs --hue, the field whose values compete",
+    )
+    refused(iosim(*base, "latency.p99", "--where", "rate"), "write it as FIELD=VALUE")
+    refused(
+        iosim("plot", "more.sweep", "--x", "connections", "--y", "latency.p99"),
+        "workload.rate_per_s, workload.burst vary too: choose one value by --where",
+    )
+    refused(iosim("sensitivity", "d.sweep", "--y", "latency.p99"), "need design = 'sensitivity'")
+
+
+def test_break_even_and_sensitivity(iosim: Command) -> None:
+    Path("d.toml").write_text(
+        DESIGN.replace('model = "epoll"\n', "").replace(
+            "[workload]", 'model = ["epoll", "poll"]\n[workload]'
+        )
+    )
+    iosim("sweep", "d.toml", "--serial")
+    axes = ("--x", "connections", "--by", "rate", "--y", "cpu_ns_per_request")
+    assert iosim("plot", "d.sweep", "--kind", "break-even", *axes).code == 0
+    Path("s.toml").write_text(
+        'model = "epoll"\n[sweep]\ndesign = "sensitivity"\nsamples = 8\n[sweep.axes]\n'
+        '"scale.recv_ns" = { from = 0.5, to = 2 }\n"scale.poll_ns" = { from = 0.5, to = 2 }\n'
+        "[workload]\nrequests = 50\n"
+    )
+    assert iosim("sweep", "s.toml", "--serial").code == 0
+    found = iosim("sensitivity", "s.sweep", "--y", "cpu_ns_per_request", "--json").json()
+    recv, poll = found["indices"]
+    assert recv["field"] == "scale.recv_ns"
+    assert poll["total"] == 0  # epoll does not call poll
+    assert recv["total"] > 0
+    assert "scale.poll_ns" in iosim("sensitivity", "s.sweep", "--y", "cpu_ns_per_request").out
