@@ -186,17 +186,20 @@ def sensitivity(table: pd.DataFrame, design: Design, figure: str) -> list[Index]
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore", DegenerateDataWarning)
         ends = found.bootstrap(confidence_level=0.95)
-    parts = []
-    for values, drawn in (
-        (found.first_order, ends.first_order.confidence_interval),
-        (found.total_order, ends.total_order.confidence_interval),
-    ):
-        value, low, high = map(np.ravel, (values, drawn.low, drawn.high))
-        # What does not vary, as the index of a field without effect, has an interval of one point.
-        low, high = (np.where(np.isnan(end), value, end) for end in (low, high))
-        parts.append((value.tolist(), list(zip(low.tolist(), high.tolist(), strict=True))))
-    (first, first_ends), (total, total_ends) = parts
+    first = _with_ends(found.first_order, ends.first_order.confidence_interval)
+    total = _with_ends(found.total_order, ends.total_order.confidence_interval)
     return [
-        Index(axis.name, first[at], first_ends[at], total[at], total_ends[at])
-        for at, axis in enumerate(design.axes)
+        Index(axis.name, *alone, *together)
+        for axis, alone, together in zip(design.axes, first, total, strict=True)
     ]
+
+
+def _with_ends(values: Any, interval: Any) -> list[tuple[float, tuple[float, float]]]:
+    """Each value with its interval: one point for what does not vary, as the index of a field
+    without effect."""
+    found = []
+    for value, low, high in np.column_stack(
+        [np.ravel(part) for part in (values, interval.low, interval.high)]
+    ).tolist():
+        found.append((value, (value if np.isnan(low) else low, value if np.isnan(high) else high)))
+    return found
