@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
@@ -15,7 +17,12 @@ from iosim.sweep.engines import Engine
 _T = TypeVar("_T")
 
 _PATIENCE_S = 5
-"""How long a cluster may take to answer."""
+"""How long a cluster may take to be connected to."""
+_ANSWER_S = 15
+"""How long it may take to answer, with the time that a new process needs to import its library."""
+
+_DASK = "import sys, distributed; distributed.Client(sys.argv[1], timeout=5).close()"
+_RAY = "import sys, ray; ray.init(sys.argv[1], log_to_driver=False)"
 
 
 @contextmanager
@@ -29,7 +36,7 @@ def dask(address: str) -> Iterator[Engine]:
     except ImportError:
         raise IosimError("--dask needs Dask: install it by `pip install 'iosim[dask]'`") from None
     check = "is `dask scheduler` running there, and is the address the one it prints?"
-    _reach(address, "Dask scheduler", check)
+    _reach(address, "Dask scheduler", check, _DASK)
     try:
         client = Client(address, timeout=_PATIENCE_S, set_as_default=False)
     except OSError as error:
@@ -48,8 +55,7 @@ def dask(address: str) -> Iterator[Engine]:
 
 @contextmanager
 def ray(address: str) -> Iterator[Engine]:
-    """The nodes of a Ray cluster: `10.0.0.1:6379` on one of them, `ray://10.0.0.1:10001` from
-    elsewhere.
+    """The nodes of a Ray cluster, such as `10.0.0.1:6379`; this host must be one of them.
 
     Raises HostRefused if it does not answer within seconds.
     """
@@ -57,8 +63,13 @@ def ray(address: str) -> Iterator[Engine]:
         import ray
     except ImportError:
         raise IosimError("--ray needs Ray: install it by `pip install 'iosim[ray]'`") from None
-    check = "is `ray start --head` running there, and is the port 6379, or 10001 for ray://?"
-    _reach(address, "Ray cluster", check)
+    if address.startswith("ray://"):
+        raise IosimError(
+            f"{address}: run this on a node of the cluster, and give --ray its HOST:6379; the Ray "
+            "Client of ray:// is not supported"
+        )
+    check = "is `ray start --head` running there, and is the address the one it prints?"
+    _reach(address, "Ray cluster", check, _RAY)
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
@@ -74,12 +85,20 @@ def ray(address: str) -> Iterator[Engine]:
         ray.shutdown()
 
 
-def _reach(address: str, what: str, check: str) -> None:
-    """Fail within seconds where the libraries would try for long."""
+def _reach(address: str, what: str, check: str, connect: str) -> None:
+    """Fail within seconds where the libraries would try for minutes, or for ever: what they do is
+    done in another process first, which can be given up."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not host or not port.isdigit():
         raise IosimError(f"{address!r} is not the address of a {what}: write HOST:PORT")
     reason = why_unreachable(host.strip("[]"), int(port), _PATIENCE_S)
+    if reason is None:
+        command = (sys.executable, "-c", connect, address)
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=_ANSWER_S, check=False)
+            reason = "something else listens there" if done.returncode else None
+        except subprocess.TimeoutExpired:
+            reason = "what listens there does not answer"
     if reason is not None:
         raise HostRefused(
             f"no {what} answers at {address} ({reason}): {check} Does a firewall lie between?"

@@ -281,8 +281,10 @@ def _reader(path: Path) -> sqlite3.Connection:
             database.execute("SELECT count(*) FROM sqlite_master").fetchone()
             database.execute("PRAGMA query_only = 1")
             return database
-        except sqlite3.OperationalError:
+        except sqlite3.DatabaseError as error:
             database.close()
+            if not isinstance(error, sqlite3.OperationalError):
+                raise
             wal = path.with_name(f"{path.name}-wal")
             if how.endswith("immutable=1") or (how == "mode=ro" and _holds_rows(wal)):
                 raise

@@ -17,11 +17,11 @@ import pytest
 from processes import children, wait_until
 from swept import end, finished, kill, run, start, table, undisturbed, wait_for, write_design
 
-from iosim.errors import IosimError
+from iosim.errors import HostRefused, IosimError
 from iosim.sweep.clusters import dask
 
 BIN = Path(sys.executable).parent
-REPLICATIONS = 40
+REPLICATIONS = 30
 FAILED = 4
 """The exit code of a sweep some of whose points failed."""
 
@@ -139,6 +139,16 @@ def test_no_dask_there(file: Path, tmp_path: Path) -> None:
         dask("scheduler"),
     ):
         pass
+
+
+@needs_dask
+def test_something_else_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes connections and never answers, which libraries wait for without end."""
+    monkeypatch.setattr(sys.modules["iosim.sweep.clusters"], "_ANSWER_S", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(HostRefused, match="what listens there does not answer"), dask(address):
+            pass
 
 
 # --- Ray -------------------------------------------------------------------------------------
