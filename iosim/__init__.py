@@ -21,6 +21,7 @@ from iosim.models import MODELS, Model
 from iosim.models.base import answer
 from iosim.results import Run
 from iosim.sim import simulate
+from iosim.sweep import sweep
 from iosim.timeline import timeline, timelines
 from iosim.trace import Trace
 from iosim.workload import Workload
@@ -46,6 +47,7 @@ __all__ = [
     "load_server",
     "run_real",
     "simulate",
+    "sweep",
     "timeline",
     "timelines",
     "why_not",

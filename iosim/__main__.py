@@ -2,4 +2,6 @@
 
 from iosim.cli import main
 
-main()
+# Worker processes of a sweep import this module too.
+if __name__ == "__main__":
+    main()

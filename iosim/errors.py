@@ -43,6 +43,12 @@ class RunFailed(IosimError):
     exit_code = 4
 
 
+class Interrupted(IosimError):
+    """The user stopped the work; 128 and the signal's number, as shells have it."""
+
+    exit_code = 130
+
+
 def sq_full(entries: int) -> IosimError:
     """A submission is prepared where there is no room for it."""
     return IosimError(

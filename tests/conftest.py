@@ -14,6 +14,11 @@ settings.register_profile("iosim", derandomize=True, deadline=None)
 settings.load_profile("iosim")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How often sweeps are disturbed: a few times in CI, 20 times for whoever changes them."""
+    parser.addoption("--faults", type=int, default=3, help="how often tests kill a sweep")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Gives every test, and every process one starts, the caches of a user who never calibrated.
 

@@ -12,9 +12,11 @@ from iosim.cli.calibrate import calibrate_command
 from iosim.cli.compare import compare_command
 from iosim.cli.doctor import doctor_command
 from iosim.cli.models import models_command
+from iosim.cli.plot import plot_command, sensitivity_command
 from iosim.cli.profile import app as profile_app
 from iosim.cli.run import real_command, simulate_command
 from iosim.cli.states import states_command
+from iosim.cli.sweep import export_command, sweep_command
 from iosim.cli.timeline import timeline_command
 from iosim.errors import IosimError
 
@@ -31,6 +33,10 @@ app.command("real")(real_command)
 app.command("compare")(compare_command)
 app.command("calibrate")(calibrate_command)
 app.add_typer(profile_app, name="profile")
+app.command("sweep")(sweep_command)
+app.command("export")(export_command)
+app.command("plot")(plot_command)
+app.command("sensitivity")(sensitivity_command)
 app.command("timeline")(timeline_command)
 app.command("doctor")(doctor_command)
 app.command("states")(states_command)

@@ -72,8 +72,10 @@ def console() -> Console:
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[float, str], None]]:
+def progress_bar(what: str, begin: float = 0) -> Iterator[Callable[[float, str], None]]:
     """A progress bar on standard error that redraws only when told of progress.
+
+    `begin` is the share that was done before, which tells nothing about the speed.
 
     A bar that redraws by itself would take the processor from the runs it reports on.
     """
@@ -89,6 +91,7 @@ def progress_bar(what: str) -> Iterator[Callable[[float, str], None]]:
         disable=not terminal.is_terminal,
     ) as progress:
         task = progress.add_task(what, total=1, next="")
+        progress.tasks[0].completed = begin
 
         def advance(share: float, following: str) -> None:
             progress.update(task, completed=share, next=following, refresh=True)

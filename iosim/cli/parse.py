@@ -7,28 +7,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from iosim import units
 from iosim.calibrate import cache
 from iosim.cli.output import warn_of
 from iosim.errors import IosimError, did_you_mean
 from iosim.machine import Machine, Nic
-from iosim.models import Model, get
+from iosim.models import Model, get, parameter
 from iosim.workload import Workload, explain
 
 
 def model(name: str, parameters: list[str] | None) -> Model:
     """A model with its parameters set from NAME=VALUE texts, read like the default's type."""
-    model = get(name)
-    values: dict[str, Any] = {}
-    for key, value in _pairs("--param", parameters, "threads=20"):
-        default = getattr(model, key, None)
-        if key.endswith("_ns"):
-            values[key] = units.parse_time(value)
-        elif isinstance(default, int):
-            values[key] = units.parse_count(value)
-        else:
-            values[key] = value
-    return get(model, **values)
+    values: dict[str, Any] = {
+        key: parameter(name, key, value)
+        for key, value in _pairs("--param", parameters, "threads=20")
+    }
+    return get(name, **values)
 
 
 def nic(link: str | None, parameters: list[str] | None) -> Nic | None:

@@ -14,6 +14,7 @@ from iosim.models.blocking import Blocking, BlockingPool, BlockingSerial
 from iosim.models.multiplexing import Epoll, Poll, Select
 from iosim.models.nonblocking import Nonblocking, NonblockingSleep
 from iosim.models.signal_driven import Rtsig, Sigio
+from iosim.units import parse_count, parse_time
 
 MODELS: dict[str, Model] = {
     model.name: model
@@ -68,6 +69,17 @@ def get(model: str | Model, **parameters: Any) -> Model:
     return dataclasses.replace(model, **parameters)
 
 
+def parameter(model: str | Model, name: str, value: Any) -> Any:
+    """A model's parameter from what people write, read like the type of its default: `"50us"`,
+    `"200"`. What the model does not know is left as it is, for `get` to refuse."""
+    default = getattr(get(model), name, None)
+    if name.endswith("_ns"):
+        return parse_time(value)
+    if isinstance(default, int):
+        return parse_count(value)
+    return value
+
+
 def resolve(model: str | Model | Program) -> tuple[str, Program]:
     """Name and program of a model given by name, as an instance, or as a program of the user's."""
     if isinstance(model, str):
@@ -95,5 +107,6 @@ __all__ = [
     "Select",
     "Sigio",
     "get",
+    "parameter",
     "resolve",
 ]

@@ -1,4 +1,4 @@
-"""Figures: what all share, and those of latencies and scans.
+"""Figures: what all share, and those of latencies, scans and sweeps.
 
 matplotlib takes a second or two to import: functions that need it import it.
 """
@@ -6,14 +6,18 @@ matplotlib takes a second or two to import: functions that need it import it.
 from iosim.plots.base import FAINT, INK, PALETTE, canvas, duration, save, style
 from iosim.plots.latency import distributions
 from iosim.plots.scans import scan_fits
+from iosim.plots.sweeps import break_even, heat, lines
 
 __all__ = [
     "FAINT",
     "INK",
     "PALETTE",
+    "break_even",
     "canvas",
     "distributions",
     "duration",
+    "heat",
+    "lines",
     "save",
     "scan_fits",
     "style",

@@ -1,0 +1,232 @@
+"""The store: what it refuses, and the tables that come out of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import misbehaving
+import pandas as pd
+import pytest
+
+import iosim
+from iosim.costs import CostProfile
+from iosim.errors import IosimError
+from iosim.sweep import Counts, Design, Store, drive, export, frame
+from iosim.sweep.engines import Engine, Serial
+from iosim.sweep.outcomes import OUTCOMES, outcome
+from iosim.sweep.points import Finished
+
+PYTHON = {"python": CostProfile.shipped("python")}
+DESIGN = Design.of(
+    {
+        "sweep": {
+            "replications": 2,
+            "axes": {
+                "model": ["epoll", "blocking-pool"],
+                "param.threads": {"values": [3, 30], "when": {"model": "blocking-pool"}},
+                "workload.active": [1, "50%"],
+                "oversubscribe": [False, True],
+            },
+        },
+        "workload": {"requests": 60, "connections": 4},
+    }
+)
+SERIAL = Engine(Serial(), 1)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "s.sweep"
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    path = tmp_path_factory.mktemp("full") / "s.sweep"
+    with Store.create(path, DESIGN, PYTHON) as store:
+        drive(store, SERIAL)
+        yield store
+
+
+def change(path: Path, statement: str) -> None:
+    database = sqlite3.connect(path)
+    with database:
+        database.execute(statement)
+    database.close()
+
+
+# --- opening ---------------------------------------------------------------------------------
+
+
+def test_it_goes_on_with_the_same_design_and_with_no_other(path: Path) -> None:
+    with Store.create(path, DESIGN, PYTHON) as store:
+        store.add(misbehaving.counting(b"", [DESIGN[3]]))
+    again = Design.of(json.loads(DESIGN.text()))
+    with Store.create(path, again, PYTHON) as store:
+        assert store.counts() == Counts(24, 1, 0)
+    other = Design.of({"sweep": {"axes": {"workload.burst": [1]}}, "model": "epoll"})
+    with (
+        pytest.raises(IosimError, match=r"holds another sweep: choose another --store"),
+        Store.create(path, other, PYTHON),
+    ):
+        pass
+
+
+def test_it_needs_neither_file_nor_profile_to_be_resumed(path: Path) -> None:
+    slow = CostProfile.shipped("native").scaled(recv_ns=3)
+    table = {"sweep": {"axes": {"workload.burst": [1, 2]}}, "model": "epoll", "profile": "mine"}
+    with Store.create(path, Design.of(table), {"mine": slow}) as store:
+        keys = [store.common.key(point) for point in store.design]
+    with Store.resume(path) as store:
+        assert store.design == Design.of(table)
+        assert store.common.profiles == {"mine": slow}
+        assert [store.common.key(point) for point in store.design] == keys
+
+
+def test_one_of_another_version_can_be_read_but_not_filled(path: Path) -> None:
+    with Store.create(path, DESIGN, PYTHON):
+        pass
+    change(path, "UPDATE about SET value = '0.0.1' WHERE name = 'version'")
+    for opened in (Store.resume(path), Store.create(path, DESIGN, PYTHON)):
+        with pytest.raises(IosimError, match=r"made with iosim 0\.0\.1 and this is"), opened:
+            pass
+    with Store.read(path) as store:
+        assert store.version == "0.0.1"
+    change(path, "PRAGMA user_version = 99")
+    for opened in (Store.resume(path), Store.read(path)):
+        with pytest.raises(IosimError, match="has store format 99 and this iosim reads 1"), opened:
+            pass
+
+
+def test_no_other_file_is_taken_for_a_store_or_changed(path: Path) -> None:
+    path.write_text("anything else\n" * 100)
+    other = path.with_name("other.db")
+    change(other, "CREATE TABLE mine(a)")
+    for file in (path, other):
+        before = file.read_bytes()
+        opens = Store.resume(file), Store.read(file), Store.create(file, DESIGN, PYTHON)
+        for opened in opens:
+            with pytest.raises(IosimError, match="is not the store of a sweep"), opened:
+                pass
+        assert file.read_bytes() == before
+    for opened in (Store.resume(path.parent), Store.read(path.with_name("none"))):
+        with pytest.raises(IosimError, match="there is no store"), opened:
+            pass
+
+
+def test_an_empty_file_holds_no_sweep_yet(path: Path) -> None:
+    """As a driver leaves it that is killed before it has written anything."""
+    path.touch()
+    for opened in (Store.resume(path), Store.read(path)):
+        with pytest.raises(IosimError, match=r"holds no sweep yet: begin by .*FILE"), opened:
+            pass
+    with Store.create(path, DESIGN, PYTHON) as store:
+        assert store.counts().finished == 0
+
+
+def test_it_is_read_while_it_is_filled(path: Path) -> None:
+    with Store.create(path, DESIGN, PYTHON) as store:
+        for number in (5, 2):
+            store.add(misbehaving.counting(b"", [DESIGN[number]]))
+            with Store.read(path) as reader:
+                assert number in reader.numbers(0, 24)
+        with Store.read(path) as reader:
+            assert [row.number for row in reader.rows()] == [2, 5]
+            with pytest.raises(IosimError, match="readonly"):
+                reader.forget_failures()
+
+
+def test_a_point_is_committed_once(path: Path) -> None:
+    """The key is unique, and of what is added together all or nothing is committed."""
+    with Store.create(path, DESIGN, PYTHON) as store:
+        store.add(misbehaving.counting(b"", [DESIGN[1]]))
+        with pytest.raises(sqlite3.IntegrityError):
+            store.add(misbehaving.counting(b"", [DESIGN[0], DESIGN[1]]))
+        assert store.numbers(0, 24) == {1}
+
+
+def test_a_full_database_is_told_and_keeps_what_it_has(path: Path) -> None:
+    with Store.create(path, DESIGN, PYTHON) as store:
+        store.add(misbehaving.counting(b"", [DESIGN[0]]))
+        (pages,) = store._database.execute("PRAGMA page_count").fetchone()
+        store._database.execute(f"PRAGMA max_page_count = {pages}")
+        huge = [Finished(point.number, "x" * 100_000, None, 0.0) for point in list(DESIGN)[1:]]
+        with pytest.raises(IosimError, match=r"disk is full; what was finished is kept: make room"):
+            store.add(huge)
+        assert store.numbers(0, 24) == {0}
+
+
+# --- tables ----------------------------------------------------------------------------------
+
+
+def test_outcomes_are_the_figures_of_a_run() -> None:
+    """All but those that repeat what was asked for, and the wall time."""
+    run = iosim.simulate("epoll", iosim.Workload(requests=50))
+    found, summary = outcome(run), run.summary()
+    assert list(found) == list(OUTCOMES)
+    assert {name: type(value) for name, value in found.items()} == OUTCOMES
+    left_out = summary.keys() - {name.partition(".")[0] for name in found}
+    assert left_out == {"model", "kernel", "seed", "requests", "wall_s", "cores"}
+    assert found["latency_ns.p99"] == summary["latency_ns"]["p99"]
+    assert found["memory_bytes.total"] == summary["memory_bytes"]["total"]
+
+
+def test_rows_are_in_the_order_of_the_design_whatever_the_order_of_arrival(
+    full: Store, path: Path
+) -> None:
+    finished = [
+        Finished(row.number, json.dumps(row.outcome) if row.outcome else None, row.error, 9.0)
+        for row in full.rows()
+    ]
+    with Store.create(path, DESIGN, PYTHON) as store:
+        for one in reversed(finished):
+            store.add([one])
+        for name in ("t.csv", "t.parquet"):
+            if name.endswith("parquet"):
+                pytest.importorskip("pyarrow")
+            export(full, path.with_name(f"a{name}"))
+            export(store, path.with_name(f"b{name}"))
+            one, other = (path.with_name(f"{which}{name}").read_bytes() for which in "ab")
+            assert one == other
+
+
+def test_csv_and_parquet_and_frame_tell_the_same(full: Store, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    assert export(full, tmp_path / "t.csv") == export(full, tmp_path / "t.parquet") == 24
+    table = frame(full)
+    parquet = pd.read_parquet(tmp_path / "t.parquet")
+    with open(tmp_path / "t.csv", newline="") as file:
+        header, *lines = csv.reader(file)
+    assert list(table) == list(parquet) == header
+    for name, texts in zip(header, zip(*lines, strict=True), strict=True):
+        for a, b, text in zip(table[name], parquet[name], texts, strict=True):
+            assert same(a, b), name
+            assert text == ("" if pd.isna(a) else str(a)), name
+    assert list(table["point"]) == [number // 2 for number in range(24)]
+    assert list(table["seed"]) == [1, 2] * 12
+    assert table["param.threads"].isna().sum() == 8
+    assert set(table["workload.active"]) == {1.0, 0.5}
+
+
+def same(one: Any, other: Any) -> bool:
+    return (pd.isna(one) and pd.isna(other)) or bool(one == other)
+
+
+def test_the_table_of_a_part(path: Path) -> None:
+    with Store.create(path, DESIGN, PYTHON) as store:
+        assert len(frame(store)) == export(store, path.with_suffix(".csv")) == 0
+        store.add([Finished(7, None, "it failed", 0.0)])
+        table = frame(store)
+    assert list(table["error"]) == ["it failed"]
+    assert math.isnan(table.loc[0, "throughput_per_s"])
+
+
+def test_other_endings_are_refused(full: Store, tmp_path: Path) -> None:
+    with pytest.raises(IosimError, match=r"let its name end in \.csv or \.parquet"):
+        export(full, tmp_path / "table.xlsx")
+    assert not list(tmp_path.iterdir())
