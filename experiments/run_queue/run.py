@@ -27,7 +27,7 @@ RATE_PER_S = 1
 """So few that a request hardly ever waits for the one before it."""
 
 FULL = (0, 1, 2, 4, 8, 16, 32), 200
-SMALL = (0, 1, 4), 10
+SMALL = (0, 1, 4), 60
 REAL_REQUESTS = 30
 
 HOUR_NS = 3_600_000_000_000

@@ -85,6 +85,26 @@ def orders(data: pd.DataFrame, name: str) -> tuple[float, int, int]:
 PARTS = ("simulated", "real", "noise")
 
 
+def by_model(told: pd.DataFrame) -> list[str]:
+    """A table of each model's median absolute errors over its loads, and of the real runs' own."""
+    lines = [
+        "| model | loads | CPU | p50 | p99 | noise of CPU, p50, p99 | worst CPU | worst p50 |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    figures = list(TARGETS)[1:]
+    for model, rows in told.groupby("model", sort=False):
+        errors = " | ".join(f"{rows[f'{name}, error'].abs().median():.0%}" for name in figures)
+        noises = ", ".join(f"{rows[f'{name}, noise'].abs().median():.0%}" for name in figures)
+        worst = []
+        for name in MAPPED:
+            place = rows[f"{name}, error"].abs().idxmax()
+            worst.append(f"{rows.loc[place, f'{name}, error']:+.0%} ({rows.loc[place, 'load']})")
+        lines.append(
+            f"| `{model}` | {len(rows)} | {errors} | {noises} | {worst[0]} | {worst[1]} |"
+        )
+    return lines
+
+
 def summary(data: pd.DataFrame, profile: CostProfile, refused: dict[str, str]) -> str:
     """What came of it, in Markdown."""
     told = data[data["tells"]]
@@ -101,7 +121,7 @@ def summary(data: pd.DataFrame, profile: CostProfile, refused: dict[str, str]) -
             f"| {SHORT[name]} | {target:.0%} | {told[f'{name}, error'].abs().median():.0%} "
             f"| {beyond.median():.0%} | {(beyond <= target).mean():.0%} | {len(told)} |"
         )
-    lines.append("")
+    lines += ["", *by_model(told), ""]
     for name in MAPPED:
         tau, right, decided = orders(data, name)
         if np.isnan(tau):

@@ -231,7 +231,7 @@ def test_diff(iosim: Command) -> None:
     assert table["recv_ns"] == ["100 ns", "150 ns", "▲ 1.50", "apart"]
     assert table["send_ns"] == ["100 ns", "80 ns", "▼ 0.80", "overlap"]
     assert table["poll_ns"] == ["0 ns", "5 ns", "▲ -", ""]
-    assert table["close_ns"][2:] == ["1.00", ""]
+    assert table["nanosleep_ns"][2:] == ["1.00", ""]
 
 
 def test_diff_of_wakeups(iosim: Command) -> None:

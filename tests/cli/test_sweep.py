@@ -79,7 +79,7 @@ def test_a_sweep_is_resumed_without_its_file(iosim: Command, design: str) -> Non
 
 def test_failures_are_named_and_can_be_run_again(iosim: Command) -> None:
     Path("d.toml").write_text(
-        DESIGN.replace("[workload]", '[machine]\nmemory_bytes = "75KiB"\n[workload]')
+        DESIGN.replace("[workload]", '[machine]\nmemory_bytes = "135KiB"\n[workload]')
     )
     said = iosim("sweep", "d.toml", "--serial")
     assert said.code == 4
