@@ -139,7 +139,7 @@ class Prices:
         "load generator: extra for a send that wakes an idle core", call=False
     )
     client_turn_ns: int = _price(
-        "load generator, closed loop: from a reply at its socket until it knows of it", call=False
+        "load generator: a reply taken, from when it is at its socket", call=False
     )
     thread_bytes: int = _price("memory of one thread: kernel stack, touched user stack", call=False)
     socket_bytes: int = _price("memory of one connection with empty buffers", call=False)

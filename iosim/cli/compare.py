@@ -125,6 +125,11 @@ def compare_command(
             f"--real holds a server against one model, and {len(model or ())} are named: "
             "name the one that it uses, as in `iosim compare epoll --real latencies.csv`"
         )
+    if real and explain:
+        raise IosimError(
+            "--explain takes real runs apart, and latencies in a file have no phases: leave out "
+            "--real or --explain"
+        )
     if real:
         found = parse.profile(profile)
         result = compare_files(

@@ -94,4 +94,6 @@ def test_refusals(iosim: Command, simulated_ns: np.ndarray) -> None:
     refused(iosim("compare", "epoll", "--real", "absent.csv"), "absent.csv", "No such file")
     short = write("short.csv", simulated_ns[:100])
     refused(iosim("compare", "epoll", "--real", short), "100 latencies", "at least 200")
+    file = write("own.csv", simulated_ns)
+    refused(iosim("compare", "epoll", "--real", file, "--explain"), "no phases", "leave out")
     assert not Path("results").exists()
