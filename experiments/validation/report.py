@@ -99,9 +99,7 @@ def by_model(told: pd.DataFrame) -> list[str]:
         for name in MAPPED:
             place = rows[f"{name}, error"].abs().idxmax()
             worst.append(f"{rows.loc[place, f'{name}, error']:+.0%} ({rows.loc[place, 'load']})")
-        lines.append(
-            f"| `{model}` | {len(rows)} | {errors} | {noises} | {worst[0]} | {worst[1]} |"
-        )
+        lines.append(f"| `{model}` | {len(rows)} | {errors} | {noises} | {worst[0]} | {worst[1]} |")
     return lines
 
 
