@@ -120,6 +120,7 @@ def _costs(found: Found) -> dict[str, Any]:
         "wakeup_source": profile.wakeup_source,
         "l3_bytes": profile.l3_bytes,
         "memory_steps": profile.memory_steps,
+        "pulse_ns": profile.pulse_ns,
         "interference": profile.interference and profile.interference.model_dump(),
         "warnings": profile.warnings,
     }
