@@ -235,7 +235,8 @@ def _print_explanations(result: Comparison) -> None:
             f"{name} {found.simulated_counts[name]:.2f} / {real:.2f}"
             for name, real in found.real_counts.items()
         )
-        print("\n".join(wrap(f"per request, simulated / real: {', '.join(counts)}", 98)))
+        text = f"per request, simulated / real: {', '.join(counts)}"
+        print("\n".join(wrap(text, 98, break_on_hyphens=False)))
     print("p50: means over the middle half of the requests by latency; p99: over the slowest 2 %")
 
 
