@@ -194,9 +194,9 @@ class Store:
         """Those from start on and below stop that are finished."""
         with _explained(self.path):
             found = self._database.execute(
-                "SELECT number FROM points WHERE number >= ?1 AND number < ?2 "
-                "UNION ALL SELECT number FROM repeats WHERE number >= ?1 AND number < ?2",
-                (start, stop),
+                "SELECT number FROM points WHERE number >= :start AND number < :stop "
+                "UNION ALL SELECT number FROM repeats WHERE number >= :start AND number < :stop",
+                {"start": start, "stop": stop},
             )
             return {number for (number,) in found}
 
