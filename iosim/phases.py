@@ -5,6 +5,7 @@ Phases are what a real run can see too: between two time stamps of `iosim.result
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,10 +109,9 @@ _FEWEST = 0.005
 
 def _counts(runs: Sequence[Run]) -> dict[str, float]:
     requests = sum(len(run.records) for run in runs)
-    totals = {name: 0 for run in runs for name in run.syscalls}
+    totals: Counter[str] = Counter()
     for run in runs:
-        for name, count in run.syscalls.items():
-            totals[name] += count
+        totals.update(run.syscalls)
     totals["of them empty"] = sum(run.empty_polls for run in runs)
     totals["wake-ups"] = sum(run.wakeups for run in runs)
     per_request = {name: count / requests for name, count in totals.items()}

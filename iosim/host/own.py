@@ -10,7 +10,7 @@ import numpy as np
 from iosim.errors import HostRefused
 from iosim.host import thishost
 from iosim.host.child import child
-from iosim.host.run import PATIENCE_S
+from iosim.host.run import PATIENCE_S, connect, prepare
 from iosim.provenance import provenance
 from iosim.results import RECORD, Run, TaskTimes
 from iosim.workload import Workload
@@ -36,13 +36,9 @@ def load_server(
         raise HostRefused(reason)
     thishost.check(workload)
     schedule = workload.schedule(seed)
-    sizes = workload.request_bytes, workload.reply_bytes
     with child("load generator", "iosim.host.load", thishost.cores()[0]) as load:
-        connecting_s = workload.connections * workload.connect_gap_ns / 1e9
-        about = (port, workload.connections, workload.connect_gap_ns, *sizes)
-        load.ask(about, 60 + 2 * connecting_s)
-        numbers = schedule.connection.tolist(), schedule.intended_ns.tolist()
-        load.ask((*numbers, workload.arrivals == "closed", False, PATIENCE_S))
+        connect(load, port, workload)
+        prepare(load, workload, schedule, False, PATIENCE_S)
         before_ns = _cpu_ns(pid)
         load.tell("go")
         load.hear(4 * float(schedule.intended_ns.max()) / 1e9 + PATIENCE_S + 60)

@@ -56,20 +56,10 @@ def run_real(
     ):
         sizes = workload.request_bytes, workload.reply_bytes
         port = server.ask((program, port, *sizes, schedule.service_ns.tolist()))
-        connections = workload.connections, workload.connect_gap_ns
-        connecting_s = workload.connections * workload.connect_gap_ns / 1e9
-        ports = load.ask((port, *connections, *sizes), 60 + 2 * connecting_s)
+        ports = connect(load, port, workload)
         hang_up = not _settle(server, workload.connections)
         patience_s = PATIENCE_S + float(schedule.service_ns.sum()) / 1e9
-        load.ask(
-            (
-                schedule.connection.tolist(),
-                schedule.intended_ns.tolist(),
-                workload.arrivals == "closed",
-                hang_up,
-                patience_s,
-            )
-        )
+        prepare(load, workload, schedule, hang_up, patience_s)
         before: Snapshot = server.ask("snapshot")
         load.tell("go")
         offered_s = float(schedule.intended_ns.max()) / 1e9
@@ -103,6 +93,23 @@ def run_real(
             model=model, workload=workload, seed=seed, host=thishost.facts(), load=load_costs
         ),
     )
+
+
+def connect(load: Child, port: int, workload: Workload) -> list[int]:
+    """Have the load generator open its connections; returns its port of each."""
+    connecting_s = workload.connections * workload.connect_gap_ns / 1e9
+    sizes = workload.request_bytes, workload.reply_bytes
+    about = (port, workload.connections, workload.connect_gap_ns, *sizes)
+    ports: list[int] = load.ask(about, 60 + 2 * connecting_s)
+    return ports
+
+
+def prepare(
+    load: Child, workload: Workload, schedule: Schedule, hang_up: bool, patience_s: float
+) -> None:
+    """Have the load generator ready to go."""
+    numbers = schedule.connection.tolist(), schedule.intended_ns.tolist()
+    load.ask((*numbers, workload.arrivals == "closed", hang_up, patience_s))
 
 
 def _settle(server: Child, connections: int) -> bool:
