@@ -76,8 +76,11 @@ def connected(port: int, connections: int, gap_ns: int) -> list[socket.socket]:
                 "use fewer connections"
             ) from None
         except OSError as error:
+            way_out = "use fewer connections"
+            if isinstance(error, ConnectionRefusedError):
+                way_out = f"nothing listens on port {port}, start the server first"
             raise HostRefused(
-                f"connection {number + 1} of {connections}: {error.strerror}; use fewer connections"
+                f"connection {number + 1} of {connections}: {error.strerror}; {way_out}"
             ) from None
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
