@@ -16,22 +16,7 @@ from iosim import units
 from iosim.agreement import SHORT, Agreement
 from iosim.calibrate import cache
 from iosim.cli import parse
-from iosim.cli.options import (
-    Active,
-    Arrivals,
-    AsJson,
-    Burst,
-    ConnectGap,
-    Connections,
-    ProfileName,
-    Rate,
-    Reply,
-    Request,
-    Requests,
-    Seed,
-    Service,
-    Think,
-)
+from iosim.cli.options import AsJson, ProfileName, Seed
 from iosim.cli.output import (
     console,
     make_folder,
@@ -39,6 +24,7 @@ from iosim.cli.output import (
     progress_bar,
     warn_of,
 )
+from iosim.cli.workload import workload_options
 from iosim.compare import (
     LIGHT,
     Cell,
@@ -52,6 +38,7 @@ from iosim.errors import IosimError
 from iosim.host import why_not
 from iosim.models import MODELS, get
 from iosim.phases import PHASES, REGIONS, Explanation
+from iosim.workload import Workload
 
 _TEXT: dict[str, Callable[[float], str]] = {
     "throughput_per_s": units.format_rate,
@@ -65,21 +52,13 @@ _TEXT: dict[str, Callable[[float], str]] = {
 _DISTANCE = {"demerit": "demerit", "ks": "KS"}
 
 
+@workload_options(connections=str(LIGHT.connections), requests=str(LIGHT.requests))
 def compare_command(
     model: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL]...", help="All models by default.")
     ] = None,
-    connections: Connections = str(LIGHT.connections),
-    connect_gap: ConnectGap = "0",
-    active: Active = None,
-    rate: Rate = "10k/s",
-    arrivals: Arrivals = "poisson",
-    burst: Burst = "16",
-    think: Think = "0",
-    request: Request = "64",
-    reply: Reply = "64",
-    service: Service = "0",
-    requests: Requests = str(LIGHT.requests),
+    *,
+    workload: Workload,
     repeats: Annotated[int, typer.Option(help="Runs per model on each kernel.", min=1)] = 3,
     seed: Seed = 1,
     profile: ProfileName = None,
@@ -106,19 +85,6 @@ def compare_command(
     Examples: `iosim compare epoll select --rate 5k/s`,
     `iosim compare epoll --real wrk2.txt --rate 2k/s --arrivals even`
     """
-    workload = parse.workload(
-        connections,
-        connect_gap,
-        active,
-        rate,
-        arrivals,
-        burst,
-        think,
-        request,
-        reply,
-        service,
-        requests,
-    )
     chosen = [get(name) for name in model or MODELS]
     if real and len(model or ()) != 1:
         raise IosimError(

@@ -1,4 +1,4 @@
-"""Turn the texts of options into models, workloads and machines."""
+"""Turn the texts of options into models, cost profiles and machines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from iosim.cli.output import warn_of
 from iosim.errors import IosimError, did_you_mean
 from iosim.machine import Machine, Nic
 from iosim.models import Model, get, parameter
-from iosim.workload import Workload, explain
+from iosim.workload import explain
 
 
 def model(name: str, parameters: list[str] | None) -> Model:
@@ -50,34 +50,6 @@ def _pairs(option: str, texts: list[str] | None, example: str) -> Iterator[tuple
         if not equals:
             raise IosimError(f"{option} {text!r}: write it as NAME=VALUE, for example {example}")
         yield key, value
-
-
-def workload(
-    connections: str,
-    connect_gap: str,
-    active: str | None,
-    rate: str,
-    arrivals: str,
-    burst: str,
-    think: str,
-    request: str,
-    reply: str,
-    service: str,
-    requests: str,
-) -> Workload:
-    return Workload.of(
-        connections=connections,
-        connect_gap_ns=connect_gap,
-        active=active,
-        rate_per_s=rate,
-        arrivals=arrivals,
-        burst=burst,
-        think_ns=think,
-        request_bytes=request,
-        reply_bytes=reply,
-        service_ns=service,
-        requests=requests,
-    )
 
 
 def profile(name: str | None) -> cache.Found:

@@ -11,48 +11,24 @@ from rich.table import Table
 from iosim import units
 from iosim.calibrate import cache
 from iosim.cli import parse
-from iosim.cli.options import (
-    Active,
-    Arrivals,
-    AsJson,
-    Burst,
-    ConnectGap,
-    Connections,
-    Name,
-    Out,
-    Parameters,
-    ProfileName,
-    Rate,
-    Reply,
-    Request,
-    Requests,
-    Seed,
-    Service,
-    Think,
-)
+from iosim.cli.options import AsJson, Name, Out, Parameters, ProfileName, Seed
 from iosim.cli.output import check_writable, console, print_json
+from iosim.cli.workload import workload_options
 from iosim.errors import IosimError
 from iosim.host import run_real
 from iosim.machine import Machine
 from iosim.results import Run
 from iosim.sim import simulate
 from iosim.trace import Trace
+from iosim.workload import Workload
 
 
+@workload_options()
 def simulate_command(
     model: Name,
+    *,
     param: Parameters = None,
-    connections: Connections = "64",
-    connect_gap: ConnectGap = "0",
-    active: Active = None,
-    rate: Rate = "10k/s",
-    arrivals: Arrivals = "poisson",
-    burst: Burst = "16",
-    think: Think = "0",
-    request: Request = "64",
-    reply: Reply = "64",
-    service: Service = "0",
-    requests: Requests = "20k",
+    workload: Workload,
     seed: Seed = 1,
     profile: ProfileName = None,
     cores: Annotated[int, typer.Option(help="Cores of the server.", min=1)] = 1,
@@ -92,19 +68,6 @@ def simulate_command(
 
     Example: `iosim simulate epoll --connections 100k --active 1% --rate 50k/s --requests 200k`
     """
-    workload = parse.workload(
-        connections,
-        connect_gap,
-        active,
-        rate,
-        arrivals,
-        burst,
-        think,
-        request,
-        reply,
-        service,
-        requests,
-    )
     card = parse.nic(nic, nic_param)
     costs = parse.profile(profile)
     check_writable(out)
@@ -131,20 +94,12 @@ def simulate_command(
     _finish(run, out, as_json, costs)
 
 
+@workload_options()
 def real_command(
     model: Name,
+    *,
     param: Parameters = None,
-    connections: Connections = "64",
-    connect_gap: ConnectGap = "0",
-    active: Active = None,
-    rate: Rate = "10k/s",
-    arrivals: Arrivals = "poisson",
-    burst: Burst = "16",
-    think: Think = "0",
-    request: Request = "64",
-    reply: Reply = "64",
-    service: Service = "0",
-    requests: Requests = "20k",
+    workload: Workload,
     seed: Seed = 1,
     port: Annotated[int, typer.Option(help="Port of the server; 0 is a free one.")] = 0,
     out: Out = None,
@@ -154,19 +109,6 @@ def real_command(
 
     Example: `iosim real epoll --connections 1000 --rate 10k/s`
     """
-    workload = parse.workload(
-        connections,
-        connect_gap,
-        active,
-        rate,
-        arrivals,
-        burst,
-        think,
-        request,
-        reply,
-        service,
-        requests,
-    )
     if not 0 <= port <= 65535:
         raise IosimError(f"port {port}: a port lies between 0 and 65535; 0 picks a free one")
     check_writable(out)
