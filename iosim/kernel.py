@@ -108,7 +108,10 @@ class FdSet(Protocol):
 class Kernel(ABC):
     """Every call a server program can make. One instance belongs to one thread.
 
-    A call on a descriptor that is not open raises OSError (EBADF), if its manual knows that error.
+    A call on a descriptor that is not open raises OSError (EBADF), if its manual knows that error;
+    likewise one on a descriptor of the wrong kind: ENOTSOCK where a socket is wanted, EINVAL where
+    an epoll instance or a listening socket is (`accept`, `reuseport`), ENOTCONN where a connection
+    is, but EPIPE is returned by `send`.
     """
 
     # --- sockets -------------------------------------------------------------------------------

@@ -40,6 +40,6 @@ class AioCalls(Thread):
         self.syscalls["aio_return"] += 1
         assert self.server.aio is not None
         result = self.server.aio.result(fd)
-        self.server.connections[fd].copied_ns = monotonic_ns()
+        self.server.sockets[fd].copied_ns = monotonic_ns()
         return result
         yield

@@ -9,7 +9,7 @@ from typing import Any
 
 from iosim.errors import sq_full
 from iosim.host.liburing import CQE_BUFFER, CQE_BUFFER_SHIFT, CQE_MORE, Ring
-from iosim.host.thread import Connection, Server, Thread
+from iosim.host.thread import Server, Socket, Thread
 from iosim.kernel import Call, Completion
 
 _ACCEPT, _RECV, _SEND = range(3)
@@ -27,7 +27,7 @@ class ProgramRing:
         self._reply = ctypes.create_string_buffer(max(server.reply_bytes, _SEND_BYTES))
         self.reply_address = ctypes.addressof(self._reply)
         self.reply_room = ctypes.sizeof(self._reply)
-        self._handed: dict[Connection, int] = {}
+        self._handed: dict[Socket, int] = {}
         """Bytes of replies that sends were prepared for, less what those left over."""
         self.buffers: dict[int, tuple[int, Any]] = {}
         """Receive buffers by descriptor: (address, memory)."""
@@ -49,14 +49,14 @@ class ProgramRing:
         """(opcode, descriptor, bytes, the program's user_data)."""
         return self._meanings[number]
 
-    def hand(self, connection: Connection, nbytes: int) -> None:
+    def hand(self, connection: Socket, nbytes: int) -> None:
         """A send of replies is prepared."""
         handed = self._handed[connection] = self._handed.get(connection, 0) + nbytes
         begun = connection.done_at_ns
         while len(begun) * self.server.reply_bytes < handed:
             begun.append(monotonic_ns())
 
-    def hand_back(self, connection: Connection, nbytes: int) -> None:
+    def hand_back(self, connection: Socket, nbytes: int) -> None:
         """A send has left so many bytes over: replies that have not begun are not done."""
         self._handed[connection] -= nbytes
         del connection.done_at_ns[-(-self._handed[connection] // self.server.reply_bytes) :]
@@ -110,7 +110,7 @@ class RingCalls(Thread):
     def prep_send(self, ring: ProgramRing, fd: int, nbytes: int, user_data: Any) -> None:
         nbytes = min(nbytes, ring.reply_room)
         number = ring.number(_SEND, fd, nbytes, user_data)
-        if (connection := self.server.connections.get(fd)) is not None:
+        if (connection := self.server.sockets.get(fd)) is not None:
             ring.hand(connection, nbytes)
         ring.ring.prep_send(fd, ring.reply_address, nbytes, number)
 
@@ -140,7 +140,7 @@ class RingCalls(Thread):
         self.free_since_ns = 0
         completions = []
         sent = False
-        connections = self.server.connections
+        sockets = self.server.sockets
         for number, result, flags in entries:
             opcode, fd, nbytes, user_data = ring.meaning(number)
             if opcode == _ACCEPT:
@@ -148,7 +148,7 @@ class RingCalls(Thread):
                     sock = socket.socket(fileno=result)
                     self.server.adopt(sock, _peer_port(sock))
             # The program may have closed it meanwhile.
-            elif (connection := connections.get(fd)) is not None:
+            elif (connection := sockets.get(fd)) is not None:
                 if opcode == _RECV:
                     connection.copied_ns = connection.noticed_ns = now_ns
                 else:

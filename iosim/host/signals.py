@@ -64,8 +64,7 @@ class SignalCalls(Thread):
         now_ns = monotonic_ns()
         self.in_free_ns += now_ns - began_ns
         self.free_since_ns = 0
-        connection = self.server.connections.get(taken[1])
-        if connection is not None:
-            connection.noticed_ns = now_ns
+        if (sock := self.server.sockets.get(taken[1])) is not None:
+            sock.noticed_ns = now_ns
         return taken
         yield

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
 from collections.abc import Sequence
 from time import monotonic_ns, thread_time_ns
 
-from iosim.host.thread import BACKLOG, Thread
+from iosim.host.thread import BACKLOG, Socket, Thread
 from iosim.kernel import EAGAIN, READ_BYTES, Call, Request
 
 
@@ -23,13 +24,11 @@ class SocketCalls(Thread):
 
     def set_nonblocking(self, fd: int) -> Call[None]:
         self.syscalls["fcntl"] += 1
-        if fd in self.server.listeners:
-            self.server.listeners[fd].setblocking(False)
-        elif fd in self.server.files:
+        if fd in self.server.files:
             os.set_blocking(fd, False)
         else:
-            self.server.connections[fd].socket.setblocking(False)
-            self.server.connections[fd].nonblocking = True
+            self.server.sockets[fd].socket.setblocking(False)
+            self.server.sockets[fd].nonblocking = True
         return
         yield
 
@@ -37,29 +36,34 @@ class SocketCalls(Thread):
         self.syscalls["accept4"] += 1
         self.free_since_ns = began_ns = monotonic_ns()
         try:
-            sock, peer = self.server.listeners[listener].accept()
+            sock, peer = self.server.sockets[listener].socket.accept()
         except BlockingIOError:
             self.free_since_ns = 0
             self.empty_polls += 1
             return EAGAIN
+        except OSError:
+            self.free_since_ns = 0
+            raise
         self.in_free_ns += monotonic_ns() - began_ns
         self.free_since_ns = 0
         fd = self.server.adopt(sock, peer[1])
         if nonblocking:
             sock.setblocking(False)
-            self.server.connections[fd].nonblocking = True
+            self.server.sockets[fd].nonblocking = True
         return fd
         yield
 
     def reuseport(self, listener: int) -> Call[int]:
         self.syscalls.update(("socket", "setsockopt", "bind", "listen"))
-        first = self.server.listeners[listener]
+        first = self.server.sockets[listener].socket
+        if not first.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise OSError(errno.EINVAL, "not a listening socket")
         another = socket.socket()
         another.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         another.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         another.bind(first.getsockname())
         another.listen(BACKLOG)
-        self.server.listeners[another.fileno()] = another
+        self.server.sockets[another.fileno()] = Socket(another)
         return another.fileno()
         yield
 
@@ -67,7 +71,7 @@ class SocketCalls(Thread):
         self.syscalls["recv"] += 1
         if nbytes > READ_BYTES and nbytes > len(self.buffer):
             self.buffer = bytearray(nbytes)
-        connection = self.server.connections[fd]
+        connection = self.server.sockets[fd]
         began_ns = monotonic_ns()
         if connection.nonblocking:
             try:
@@ -85,6 +89,9 @@ class SocketCalls(Thread):
                 received = connection.recv_into(self.buffer, nbytes)
             except ConnectionError as error:
                 received = _number(error)
+            except OSError:
+                self.recv_since_ns = 0
+                raise
             connection.copied_ns = now_ns = monotonic_ns()
             self.in_recv_ns += now_ns - began_ns
             self.recv_since_ns = 0
@@ -93,7 +100,7 @@ class SocketCalls(Thread):
 
     def requests(self, fd: int, nbytes: int) -> Sequence[Request]:
         server = self.server
-        connection = server.connections[fd]
+        connection = server.sockets[fd]
         complete, connection.received = divmod(connection.received + nbytes, server.request_bytes)
         noticed_ns = connection.noticed_ns or connection.copied_ns
         connection.noticed_ns = 0
@@ -114,7 +121,7 @@ class SocketCalls(Thread):
     def send(self, fd: int, nbytes: int) -> Call[int]:
         self.syscalls["send"] += 1
         server = self.server
-        connection = server.connections[fd]
+        connection = server.sockets[fd]
         if not connection.sent:
             connection.done_at_ns.append(monotonic_ns())
         reply = server.reply if nbytes == server.reply_bytes else memoryview(server.reply)[:nbytes]
@@ -141,7 +148,7 @@ class SocketCalls(Thread):
 
     def shutdown(self, fd: int) -> Call[None]:
         self.syscalls["shutdown"] += 1
-        self.server.connections[fd].socket.shutdown(socket.SHUT_WR)
+        self.server.sockets[fd].socket.shutdown(socket.SHUT_WR)
         return
         yield
 
@@ -151,14 +158,12 @@ class SocketCalls(Thread):
         # Once it is closed, another thread may get its number, and begin a read there.
         if server.aio is not None:
             server.aio.forget(fd)
-        if fd in server.listeners:
-            server.listeners.pop(fd).close()
-        elif fd in server.files:
+        if fd in server.files:
             server.files.pop(fd).close()
         else:
-            connection = server.connections[fd]
+            sock = server.sockets[fd].socket
             # First: the kernel may give the number to the next connection at once.
-            del server.connections[fd]
-            connection.socket.close()
+            del server.sockets[fd]
+            sock.close()
         return
         yield

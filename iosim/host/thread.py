@@ -20,8 +20,8 @@ BACKLOG = 4096
 """What net.core.somaxconn allows by default, listen(2)."""
 
 
-class Connection:
-    """The server's end of a connection, and when its requests were where."""
+class Socket:
+    """A socket of the program; of a connection also when its requests were where."""
 
     __slots__ = (
         "copied_at_ns",
@@ -38,9 +38,10 @@ class Connection:
         "socket",
     )
 
-    def __init__(self, sock: socket.socket, peer_port: int) -> None:
+    def __init__(self, sock: socket.socket, peer_port: int = 0) -> None:
         self.socket = sock
         self.peer_port = peer_port
+        """Of a connection, the client's port; 0 if that is not known any more."""
         self.recv_into = sock.recv_into
         self.send = sock.send
         self.nonblocking = False
@@ -57,11 +58,16 @@ class Connection:
         """Times per request, in the order in which they came."""
 
 
-class Descriptors(dict[int, Any]):
-    """What is open, by descriptor; one that is not raises the error of the system calls."""
+class Sockets(dict[int, Socket]):
+    """The open ones by descriptor; another descriptor raises the error of the system calls."""
 
-    def __missing__(self, fd: int) -> Any:
-        raise OSError(errno.EBADF, f"{os.strerror(errno.EBADF)}: {fd}")
+    def __missing__(self, fd: int) -> Socket:
+        number = errno.ENOTSOCK
+        try:
+            os.fstat(fd)
+        except OSError:
+            number = errno.EBADF
+        raise OSError(number, f"{os.strerror(number)}: {fd}")
 
 
 class Server:
@@ -71,8 +77,6 @@ class Server:
         self, listener: socket.socket, request_bytes: int, reply_bytes: int, service_ns: list[int]
     ) -> None:
         self.listener = listener
-        self.listeners: dict[int, socket.socket] = Descriptors({listener.fileno(): listener})
-        """Also those that `reuseport` has added, by descriptor."""
         self.request_bytes = request_bytes
         self.reply_bytes = reply_bytes
         self.reply = bytes(reply_bytes)
@@ -80,8 +84,8 @@ class Server:
             Request(ns, reply_bytes) for ns in service_ns
         )
         """The k-th request served takes the k-th; the next item is taken atomically."""
-        self.connections: dict[int, Connection] = Descriptors()
-        self.every_connection: list[Connection] = []
+        self.sockets = Sockets({listener.fileno(): Socket(listener)})
+        self.every_connection: list[Socket] = []
         """Also those already closed."""
         self.files: dict[int, Any] = {}
         """Kernel objects that are no sockets, by descriptor."""
@@ -99,9 +103,9 @@ class Server:
 
     def adopt(self, sock: socket.socket, peer_port: int) -> int:
         """Take an accepted connection in; returns its descriptor."""
-        connection = Connection(sock, peer_port)
+        connection = Socket(sock, peer_port)
         fd = sock.fileno()
-        self.connections[fd] = connection
+        self.sockets[fd] = connection
         self.every_connection.append(connection)
         return fd
 
@@ -133,7 +137,7 @@ class Thread:
     def noticed(self, ready: list[int]) -> None:
         """Note when the program learned that these are readable."""
         now_ns = monotonic_ns()
-        connections = self.server.connections
+        sockets = self.server.sockets
         for fd in ready:
-            if fd in connections:
-                connections[fd].noticed_ns = now_ns
+            if fd in sockets:
+                sockets[fd].noticed_ns = now_ns

@@ -20,7 +20,7 @@ from iosim.kernel import EAGAIN, ECONNRESET, EPIPE, READ_BYTES, Call, Request
 from iosim.sim.readiness import detach, interests_in
 from iosim.sim.signals import Owner
 from iosim.sim.states import SOCKET, Event, SocketState
-from iosim.sim.system import File, System, Watcher, error
+from iosim.sim.system import File, System, Watcher, error, refuses
 from iosim.sim.thread import Thread
 
 CONNECT, FIN, RST = Event(SOCKET, "connect"), Event(SOCKET, "fin"), Event(SOCKET, "rst")
@@ -68,13 +68,15 @@ class Connection(File):
     )
 
     sends_signals = True
+    backlog = limit = refuses(errno.EINVAL)
+    """EINVAL of accept(2): "Socket is not listening for connections"."""
 
     def __init__(self, client: int, first: int) -> None:
         super().__init__()
         self.client = client
         """Index of the connection in the workload."""
-        self.state = SocketState.NEW
-        self.unread = 0
+        self.state: SocketState = SocketState.NEW
+        self.unread: int = 0
         """Bytes that the program has yet to read; those that do not fit the receive buffer are held
         back by the sender."""
         self.out: Outgoing | None = None
@@ -113,6 +115,9 @@ class Connection(File):
             self.out = Outgoing()
         return self.out
 
+    def tell_when_writable(self, watcher: Watcher) -> None:
+        self.way_out().waiting.append(watcher)
+
     def end_of_stream(self) -> int:
         """What a read returns when nothing is left: 0, but a reset is reported first, and once."""
         if self.state is not RESET or self.out is None or self.out.error != ECONNRESET:
@@ -132,12 +137,18 @@ class Listener(File):
 
     wakes_one = True
     sends_signals = True
+    unread = refuses(errno.ENOTCONN)
+    """ENOTCONN of recv(2): "The socket is associated with a connection-oriented protocol and has
+    not been connected"."""
+    out, shut, state = Outgoing(), True, None
+    """As of a connection that is shut down, send fails with EPIPE (sk_stream_wait_connect in the
+    kernel's net/core/stream.c), and shutdown does nothing (inet_shutdown in net/ipv4/af_inet.c)."""
 
     def __init__(self, limit: int, first: Listener | None = None) -> None:
         """`first` is another one on the same address, if there is one."""
         super().__init__()
         self.backlog: deque[Connection] = deque()
-        self.limit = limit
+        self.limit: int = limit
         """The second argument of listen(2); Linux lets one more wait (sk_acceptq_is_full in the
         kernel's include/net/sock.h)."""
         self.made_room: Callable[[], object] | None = None if first is None else first.made_room
@@ -510,13 +521,13 @@ class SocketCalls(Thread):
             self.debt_ns += system.copy_ns[taken]
         return sent
 
-    def _sleep_until_writable(self, connection: Connection) -> Call[None]:
+    def _sleep_until_writable(self, file: File) -> Call[None]:
         yield from self.pay()
-        while not connection.writable(self.system.machine.send_buffer_bytes):
+        while not file.writable(self.system.machine.send_buffer_bytes):
             if self.debt_ns:
                 yield from self.pay()
                 continue
-            connection.way_out().waiting.append(Writer(self))
+            file.tell_when_writable(Writer(self))
             yield from self.sleep()
 
     def wait_writable(self, fd: int) -> Call[None]:
@@ -524,12 +535,12 @@ class SocketCalls(Thread):
         system = self.system
         prices = system.prices
         system.syscalls["poll"] += 1
-        connection = system.files[fd]
+        file = system.files[fd]
         # One that is not open is reported at once: POLLNVAL of poll(2).
         look_ns = prices.poll_fd_ns
-        if connection is not None and not connection.writable(system.machine.send_buffer_bytes):
+        if file is not None and not file.writable(system.machine.send_buffer_bytes):
             self.debt_ns += round(look_ns + prices.scan_join_fd_ns)
-            yield from self._sleep_until_writable(connection)
+            yield from self._sleep_until_writable(file)
             look_ns += prices.scan_leave_fd_ns
         self.charge(prices.poll_ns + round(look_ns))
 

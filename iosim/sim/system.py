@@ -8,7 +8,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import repeat
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -48,8 +48,26 @@ class Peer(Protocol):
         """A RST."""
 
 
+def error(number: int) -> OSError:
+    """What a call raises that fails with this error number, errno(3)."""
+    return OSError(number, os.strerror(number))
+
+
+def refuses(number: int) -> Any:
+    """An attribute that a kind of file lacks: the call that looks for it fails with this error."""
+
+    def fail(file: File) -> NoReturn:
+        raise OSError(number, f"{os.strerror(number)}: {file.fd}")
+
+    return property(fail)
+
+
 class File:
-    """Anything a descriptor names and a program can wait for."""
+    """Anything a descriptor names and a program can wait for.
+
+    Calls take a descriptor to be of the kind that they are for, and look for what that has. Where
+    it is of another kind they come upon what this class, or that one, refuses.
+    """
 
     __slots__ = ("fd", "holders", "nonblocking", "noticed_ns", "sleepers", "watchers")
 
@@ -59,6 +77,16 @@ class File:
 
     sends_signals: ClassVar[bool] = False
     """Whether it heeds O_ASYNC: sockets do, of what is here (open(2))."""
+
+    unread: Any = refuses(errno.ENOTSOCK)
+    out: Any = refuses(errno.ENOTSOCK)
+    state: Any = refuses(errno.ENOTSOCK)
+    backlog: Any = refuses(errno.ENOTSOCK)
+    limit: Any = refuses(errno.ENOTSOCK)
+    """Of sockets: recv(2), send(2), shutdown(2), accept(2), getsockname(2)."""
+
+    harvest: Any = refuses(errno.EINVAL)
+    """Of epoll instances: epoll_wait(2)."""
 
     def __init__(self) -> None:
         self.fd = -1
@@ -75,14 +103,16 @@ class File:
         """Whether a read or accept would return at once."""
         raise NotImplementedError
 
+    def writable(self, limit_bytes: int) -> bool:
+        """Whether poll reports POLLOUT: never, but of a connection."""
+        return False
+
+    def tell_when_writable(self, watcher: Watcher) -> None:
+        """Have a watcher told once when it has become writable."""
+
     def closed(self, system: System) -> None:
         """Nothing holds it any more."""
         raise NotImplementedError
-
-
-def error(number: int) -> OSError:
-    """What a call raises that fails with this error number, errno(3)."""
-    return OSError(number, os.strerror(number))
 
 
 class Records:

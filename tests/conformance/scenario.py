@@ -133,6 +133,14 @@ def scenario(
     return register
 
 
+def refused(call: Call[Any]) -> Call[None]:
+    """A call that raises OSError, as the transcript shows."""
+    try:
+        yield from call
+    except OSError:
+        return
+
+
 class Side(Protocol):
     """What a scenario needs of the kernel that it runs on."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.scenario import scenario
+from conformance.scenario import refused, scenario
 
 from iosim.kernel import (
     EAGAIN,
@@ -44,14 +44,6 @@ def spawned(kernel: Any, program: Any, *each: Any) -> Call[None]:
     for argument in each:
         yield from kernel.spawn(program, argument)
         yield from kernel.rest()
-
-
-def refused(call: Call[Any]) -> Call[None]:
-    """A call that raises OSError, as the transcript shows."""
-    try:
-        yield from call
-    except OSError:
-        return
 
 
 # --- timeouts ---------------------------------------------------------------------------------

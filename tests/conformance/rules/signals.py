@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.scenario import scenario
+from conformance.scenario import refused, scenario
 
 from iosim.kernel import EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, SIGIO, SIGRTMIN, Call
 
@@ -1053,14 +1053,6 @@ def errors_of_reading_signals(kernel: Any, listener: int) -> Call[None]:
     yield from refused(kernel.epoll_ctl(signals, EPOLL_CTL_ADD, listener))
     yield from kernel.close(signals)
     yield from refused(kernel.read_signals(signals, 8))
-
-
-def refused(call: Call[Any]) -> Call[None]:
-    """A call that raises OSError, as the transcript shows."""
-    try:
-        yield from call
-    except OSError:
-        return
 
 
 @scenario(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.scenario import scenario
+from conformance.scenario import refused, scenario
 
-from iosim.kernel import EAGAIN, EPOLL_CTL_ADD, Call
+from iosim.kernel import EAGAIN, EPOLL_CTL_ADD, SIGRTMIN, Call
 
 LARGE = 1 << 24
 """More bytes than all buffers between two programs hold."""
@@ -663,10 +663,118 @@ def a_closed_descriptor_is_no_descriptor(kernel: Any, listener: int) -> Call[Non
         kernel.wait_writable(fd),
         kernel.close(999),
     ):
-        try:
-            yield from call
-        except OSError:
-            pass
+        yield from refused(call)
+
+
+# --- the wrong kind of descriptor --------------------------------------------------------------
+
+
+@scenario(
+    'accept(2), EINVAL: "Socket is not listening for connections". recv(2), ENOTCONN: "The socket '
+    'is associated with a connection-oriented protocol and has not been connected". What is not '
+    "connected takes no data either: EPIPE of send(2).",
+    lambda client: client.connect(),
+    lambda client: client.connect(),
+    lambda client: client.send(0, 3),
+    expect="""
+        accept(l0) = c0
+        accept(c0) raises EINVAL
+        reuseport(c0) raises EINVAL
+        recv(l0) raises ENOTCONN
+        send(l0, 1) = EPIPE
+        shutdown(l0)
+        send(l0, 1) = EPIPE
+        accept(l0) = c1
+        recv(l0) raises ENOTCONN
+        recv(c0) = 3
+        accept(c0) raises EINVAL
+    """,
+)
+def connections_and_listeners_are_different_sockets(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    yield from refused(kernel.accept(fd))
+    yield from refused(kernel.reuseport(fd))
+    yield from refused(kernel.recv(listener))
+    yield from kernel.send(listener, 1)
+    yield from kernel.shutdown(listener)
+    yield from kernel.send(listener, 1)
+    yield from kernel.accept(listener)
+    yield from refused(kernel.recv(listener))
+    yield from kernel.recv(fd)
+    yield from refused(kernel.accept(fd))
+
+
+@scenario(
+    'recv(2), send(2), shutdown(2), accept(2), getsockname(2), ENOTSOCK: "The file descriptor '
+    'sockfd does not refer to a socket."',
+    expect="""
+        epoll_create() = e0
+        recv(e0) raises ENOTSOCK
+        send(e0, 1) raises ENOTSOCK
+        shutdown(e0) raises ENOTSOCK
+        accept(e0) raises ENOTSOCK
+        reuseport(e0) raises ENOTSOCK
+        signalfd([SIGRTMIN]) = s0
+        recv(s0) raises ENOTSOCK
+        send(s0, 1) raises ENOTSOCK
+        shutdown(s0) raises ENOTSOCK
+        accept(s0) raises ENOTSOCK
+        reuseport(s0) raises ENOTSOCK
+    """,
+)
+def what_is_no_socket(kernel: Any, listener: int) -> Call[None]:
+    for opened in kernel.epoll_create(), kernel.signalfd([SIGRTMIN]):
+        fd = yield from opened
+        for call in (
+            kernel.recv(fd),
+            kernel.send(fd, 1),
+            kernel.shutdown(fd),
+            kernel.accept(fd),
+            kernel.reuseport(fd),
+        ):
+            yield from refused(call)
+
+
+@scenario(
+    'epoll_wait(2), EINVAL: "epfd is not an epoll file descriptor".',
+    lambda client: client.connect(),
+    expect="""
+        accept(l0) = c0
+        signalfd([SIGRTMIN]) = s0
+        epoll_wait(c0, 8) raises EINVAL
+        epoll_wait(l0, 8, 0) raises EINVAL
+        epoll_wait(s0, 8) raises EINVAL
+    """,
+)
+def what_is_no_epoll_instance(kernel: Any, listener: int) -> Call[None]:
+    fd = yield from kernel.accept(listener)
+    signals = yield from kernel.signalfd([SIGRTMIN])
+    yield from refused(kernel.epoll_wait(fd, 8))
+    yield from refused(kernel.epoll_wait(listener, 8, 0))
+    yield from refused(kernel.epoll_wait(signals, 8))
+
+
+@scenario(
+    "poll(2), POLLOUT: only a connection ever becomes writable (tcp_poll, ep_eventpoll_poll and "
+    "signalfd_poll of Linux).",
+    lambda client: client.connect(),
+    expect="""
+        epoll_create() = e0
+        signalfd([SIGRTMIN]) = s0
+        accept(l0) = c0
+        wait_writable(c0)
+        1: wait_writable(l0) sleeps
+        2: wait_writable(e0) sleeps
+        3: wait_writable(s0) sleeps
+    """,
+)
+def only_connections_become_writable(kernel: Any, listener: int) -> Call[None]:
+    epfd = yield from kernel.epoll_create()
+    signals = yield from kernel.signalfd([SIGRTMIN])
+    for fd in listener, epfd, signals:
+        yield from kernel.spawn(lambda kernel, fd: (yield from kernel.wait_writable(fd)), fd)
+    fd = yield from kernel.accept(listener)
+    yield from kernel.wait_writable(fd)
 
 
 HOLDS = (
