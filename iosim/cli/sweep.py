@@ -93,7 +93,8 @@ def sweep_command(
 
 def _engine(
     workers: int | None, in_turn: bool, dask_address: str | None, ray_address: str | None
-) -> Callable[[], AbstractContextManager[Engine]]:
+) -> AbstractContextManager[Engine]:
+    """The engine that is asked for, if it is there; nothing is started before it is entered."""
     chosen: dict[str, Callable[[], AbstractContextManager[Engine]]] = {}
     if workers is not None:
         chosen["--workers"] = lambda: local(workers)
@@ -105,7 +106,7 @@ def _engine(
         chosen["--ray"] = lambda: ray(ray_address)
     if len(chosen) > 1:
         raise IosimError(f"{' and '.join(chosen)}: points run in one way only; choose one")
-    return next(iter(chosen.values()), local)
+    return next(iter(chosen.values()), local)()
 
 
 @contextmanager
@@ -124,14 +125,14 @@ def _opened(file: Path | None, store: Path | None, resume: Path | None) -> Itera
         yield opened
 
 
-def _run(store: Store, engine: Callable[[], AbstractContextManager[Engine]]) -> Counts:
+def _run(store: Store, engine: AbstractContextManager[Engine]) -> Counts:
     before = store.counts()
     if before.finished == before.total:
         return before
     drawn_s = 0.0
     with (
         progress_bar("sweep", before.finished / before.total) as advance,
-        engine() as chosen,
+        engine as chosen,
     ):
 
         def progress(counts: Counts, rate: float) -> None:

@@ -1,4 +1,8 @@
-"""Engines on clusters: Dask and Ray. Both are extras, and import slowly."""
+"""Engines on clusters: Dask and Ray. Both are extras, and import slowly.
+
+Whether a cluster is there is found out before its engine is entered, so that whoever wants to run
+something on it can ask first.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from iosim.errors import HostRefused, IosimError
@@ -21,26 +26,35 @@ _PATIENCE_S = 5
 _ANSWER_S = 15
 """How long it may take to answer, with the time that a new process needs to import its library."""
 
+_DASK_CHECK = "is `dask scheduler` running there, and is the address the one it prints?"
+_RAY_CHECK = "is `ray start --head` running there, and is the address the one it prints?"
+
 _DASK = "import sys, distributed; distributed.Client(sys.argv[1], timeout=5).close()"
 _RAY = "import sys, ray; ray.init(sys.argv[1], log_to_driver=False)"
 
 
-@contextmanager
-def dask(address: str) -> Iterator[Engine]:
+def dask(address: str) -> AbstractContextManager[Engine]:
     """The workers of a Dask scheduler, such as `tcp://10.0.0.1:8786`.
 
-    Raises HostRefused if it does not answer within seconds or has no workers.
+    Raises IosimError without Dask, and HostRefused if the scheduler does not answer within seconds
+    or, once it is entered, has no workers.
     """
-    try:
-        from distributed import Client, KilledWorker
-    except ImportError:
-        raise IosimError("--dask needs Dask: install it by `pip install 'iosim[dask]'`") from None
-    check = "is `dask scheduler` running there, and is the address the one it prints?"
-    _reach(address, "Dask scheduler", check, _DASK)
+    if find_spec("distributed") is None:
+        raise IosimError("--dask needs Dask: install it by `pip install 'iosim[dask]'`")
+    _reach(address, "Dask scheduler", _DASK_CHECK, _DASK)
+    return _on_dask(address)
+
+
+@contextmanager
+def _on_dask(address: str) -> Iterator[Engine]:
+    from distributed import Client, KilledWorker
+
     try:
         client = Client(address, timeout=_PATIENCE_S, set_as_default=False)
     except OSError as error:
-        raise HostRefused(f"no Dask scheduler answers at {address} ({error}): {check}") from None
+        raise HostRefused(
+            f"no Dask scheduler answers at {address} ({error}): {_DASK_CHECK}"
+        ) from None
     with client:
         slots = sum(client.nthreads().values())
         if not slots:
@@ -53,23 +67,27 @@ def dask(address: str) -> Iterator[Engine]:
         yield Engine(executor, slots, (BrokenExecutor, KilledWorker))
 
 
-@contextmanager
-def ray(address: str) -> Iterator[Engine]:
+def ray(address: str) -> AbstractContextManager[Engine]:
     """The nodes of a Ray cluster, such as `10.0.0.1:6379`; this host must be one of them.
 
-    Raises HostRefused if it does not answer within seconds.
+    Raises IosimError without Ray, and HostRefused if the cluster does not answer within seconds
+    or, once it is entered, does not take us.
     """
-    try:
-        import ray
-    except ImportError:
-        raise IosimError("--ray needs Ray: install it by `pip install 'iosim[ray]'`") from None
+    if find_spec("ray") is None:
+        raise IosimError("--ray needs Ray: install it by `pip install 'iosim[ray]'`")
     if address.startswith("ray://"):
         raise IosimError(
             f"{address}: run this on a node of the cluster, and give --ray its HOST:6379; the Ray "
             "Client of ray:// is not supported"
         )
-    check = "is `ray start --head` running there, and is the address the one it prints?"
-    _reach(address, "Ray cluster", check, _RAY)
+    _reach(address, "Ray cluster", _RAY_CHECK, _RAY)
+    return _on_ray(address)
+
+
+@contextmanager
+def _on_ray(address: str) -> Iterator[Engine]:
+    import ray
+
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:

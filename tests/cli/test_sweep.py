@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -75,6 +76,17 @@ def test_a_sweep_is_resumed_without_its_file(iosim: Command, design: str) -> Non
     assert iosim("sweep", "--resume", "part", "--serial").code == 0
     iosim("export", "part", "--out", "part.csv")
     assert Path("part.csv").read_bytes() == Path("whole.csv").read_bytes()
+
+
+@pytest.mark.parametrize("library", ["distributed", "ray"])
+def test_a_cluster_whose_library_is_missing(
+    iosim: Command, design: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left behind that a look at the folder would take for a sweep."""
+    monkeypatch.setitem(sys.modules, library, None)
+    option = {"distributed": "--dask", "ray": "--ray"}[library]
+    refused(iosim("sweep", design, option, "127.0.0.1:1"), f"{option} needs", "pip install")
+    assert [path.name for path in Path().iterdir()] == [design]
 
 
 def test_failures_are_named_and_can_be_run_again(iosim: Command) -> None:

@@ -132,13 +132,11 @@ def test_no_dask_there(file: Path, tmp_path: Path) -> None:
     code, said = run(file, "--store", tmp_path / "s", "--dask", f"tcp://127.0.0.1:{port}")
     assert code == 3
     assert f"no Dask scheduler answers at tcp://127.0.0.1:{port} (Connection refused)" in said
+    assert not list(tmp_path.iterdir())
     assert "is `dask scheduler` running there" in said
     assert said.count("\n") == 1
-    with (
-        pytest.raises(IosimError, match="'scheduler' is not the address of a Dask sched"),
-        dask("scheduler"),
-    ):
-        pass
+    with pytest.raises(IosimError, match="'scheduler' is not the address of a Dask sched"):
+        dask("scheduler")
 
 
 @needs_dask
@@ -147,8 +145,8 @@ def test_something_else_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["iosim.sweep.clusters"], "_ANSWER_S", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(HostRefused, match="what listens there does not answer"), dask(address):
-            pass
+        with pytest.raises(HostRefused, match="what listens there does not answer"):
+            dask(address)
 
 
 # --- Ray -------------------------------------------------------------------------------------
@@ -190,5 +188,6 @@ def test_no_ray_there(file: Path, tmp_path: Path) -> None:
     code, said = run(file, "--store", tmp_path / "s", "--ray", f"127.0.0.1:{port}")
     assert code == 3
     assert f"no Ray cluster answers at 127.0.0.1:{port} (Connection refused)" in said
+    assert not list(tmp_path.iterdir())
     assert "is `ray start --head` running there" in said
     assert said.count("\n") == 1
