@@ -11,7 +11,7 @@ from typing import Any
 
 from processes import children, wait_until
 
-from iosim.errors import IosimError
+from iosim.errors import IosimError, RunFailed
 from iosim.sweep import Counts, Design, Store, drive, export, profiles_of
 from iosim.sweep.engines import serial
 
@@ -28,6 +28,9 @@ requests = {requests}
 memory_bytes = "5MiB"
 """
 """There is no memory for a thread for each of 300 connections: a quarter of the points fails."""
+
+FAILED = RunFailed.exit_code
+"""Of a sweep some of whose points failed."""
 
 IOSIM = sys.executable, "-m", "iosim"
 

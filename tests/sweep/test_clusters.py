@@ -15,15 +15,13 @@ from pathlib import Path
 
 import pytest
 from processes import children, wait_until
-from swept import end, finished, kill, run, start, table, undisturbed, wait_for, write_design
+from swept import FAILED, end, finished, kill, run, start, table, wait_for
 
 from iosim.errors import HostRefused, IosimError
 from iosim.sweep.clusters import dask
 
 BIN = Path(sys.executable).parent
 REPLICATIONS = 30
-FAILED = 4
-"""The exit code of a sweep some of whose points failed."""
 
 needs_dask = pytest.mark.skipif(
     importlib.util.find_spec("distributed") is None, reason="the extra iosim[dask] is missing"
@@ -31,16 +29,6 @@ needs_dask = pytest.mark.skipif(
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="the extra iosim[ray] is missing"
 )
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_design(tmp_path_factory.mktemp("design"), REPLICATIONS)
-
-
-@pytest.fixture(scope="module")
-def expected(file: Path) -> bytes:
-    return undisturbed(file.parent, file)
 
 
 def free_port() -> int:

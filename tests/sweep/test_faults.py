@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from processes import alive, wait_until
 from swept import (
+    FAILED,
     counts,
     end,
     finished,
@@ -35,19 +36,6 @@ from iosim.errors import IosimError
 from iosim.sweep import Store
 
 REPLICATIONS = 16
-
-FAILED = 4
-"""The exit code of a sweep some of whose points failed."""
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_design(tmp_path_factory.mktemp("design"), REPLICATIONS)
-
-
-@pytest.fixture(scope="module")
-def expected(file: Path) -> bytes:
-    return undisturbed(file.parent, file)
 
 
 @pytest.fixture
