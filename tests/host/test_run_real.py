@@ -141,15 +141,19 @@ def test_phases(model: str) -> None:
     """Who waits for data, and who copies it."""
     run = run_real(model, LOAD)
     family = MODELS[model].family
+    own = [task for task in run.tasks if not task.helper]
     if family in ("blocking", "multiplexing"):
-        assert run.wait_for_data_ns > 0
+        assert 0 < run.wait_for_data_ns <= sum(task.runnable_ns + task.sleeping_ns for task in own)
     else:
         assert run.wait_for_data_ns == 0
     if family == "asynchronous":
         assert run.copy_data_ns == 0
-    else:
+    elif family in ("nonblocking", "signal-driven") or model == "epoll-et":
         assert run.copy_data_ns > 0
-    own = [task for task in run.tasks if not task.helper]
+    else:
+        # Of a recv that may sleep, what its thread ran was copying. Where others have kept the
+        # thread from running for longer than that, none of it can be told (test_phases.py).
+        assert 0 <= run.copy_data_ns <= sum(task.running_ns for task in own)
     expected = {"blocking": 9, "blocking-pool": 200, "aio": 2}
     assert len(own) == expected.get(model, 1)
     if model == "aio":
