@@ -19,7 +19,6 @@ from iosim.costs import CostProfile
 from iosim.errors import IosimError
 from iosim.files import replacing
 from iosim.host import run_real, why_not
-from iosim.machine import Machine
 from iosim.models import MODELS, Model, get
 from iosim.phases import Explanation, explain
 from iosim.results import Run
@@ -265,7 +264,7 @@ def compare(
     runnable = [model for model in chosen if model.name not in skipped]
     simulated: dict[str, list[Run]] = {model.name: [] for model in runnable}
     real: dict[str, list[Run]] = {model.name: [] for model in runnable}
-    machine = Machine(interference=profile.interference)
+    machine = profile.machine()
     steps = repeats * len(runnable)
     for repeat in range(repeats):
         for number, model in enumerate(runnable):
@@ -305,7 +304,7 @@ def compare_files(
                 "measure longer"
             )
     model = get(model)
-    machine = Machine(interference=profile.interference)
+    machine = profile.machine()
     runs = [
         simulate(model, workload, profile=profile, machine=machine, seed=seed + repeat)
         for repeat in range(repeats)

@@ -24,7 +24,7 @@ from pydantic import (
 from iosim.caches import NO_MISSES, SCAN_BYTES, Caches
 from iosim.errors import IosimError, did_you_mean
 from iosim.files import replacing
-from iosim.machine import Interference
+from iosim.machine import Interference, Machine, time_slice_ns
 from iosim.workload import explain
 
 SCHEMA = 1
@@ -366,6 +366,14 @@ class CostProfile(BaseModel):
     def measured(self) -> bool:
         """Whether it comes from a host, not from literature alone."""
         return any(cost.source == "measured" for cost in self.costs.values())
+
+    def machine(self) -> Machine:
+        """One core of its host: with the time slices there and with what others take of it."""
+        cores, tick_ns = self.host.get("cores"), self.host.get("tick_ns")
+        if not (isinstance(cores, int) and isinstance(tick_ns, int)):
+            return Machine(interference=self.interference)
+        slice_ns = time_slice_ns(cores, tick_ns)
+        return Machine(time_slice_ns=slice_ns, interference=self.interference)
 
     @property
     def caches(self) -> Caches:

@@ -13,6 +13,9 @@ from iosim.workload import explain
 _HEADER_BYTES = 40
 _FRAME_BYTES = 38
 
+BASE_SLICE_NS = 700_000
+"""base_slice_ns of Linux's EEVDF scheduler before scaling (kernel/sched/fair.c)."""
+
 
 class Nic(BaseModel):
     """A network interface between the clients and the server.
@@ -102,9 +105,9 @@ class Machine(BaseModel):
     nic: Nic | None = None
     """None is loopback: receive work is done by the sender, on the sender's core."""
     time_slice_ns: Annotated[Nanoseconds, Field(gt=0)] = 2_800_000
-    """How long a thread runs while others wait: base_slice_ns of Linux's EEVDF scheduler, 0.7 ms
-    scaled by 1 + log2(cores), for the 8 and more cores of common machines."""
-    protected_slice_ns: Nanoseconds = 700_000
+    """How long a thread runs while others wait, see `time_slice_ns`; for the 8 and more cores of
+    common machines."""
+    protected_slice_ns: Nanoseconds = BASE_SLICE_NS
     """For how long a thread keeps its core from threads that wake up, which preempt it afterwards,
     and before if they have had less than their share: base_slice_ns before scaling (RUN_TO_PARITY
     of EEVDF). Measured on Linux 6.18: a thread that has had the core for 0.45 ms is not preempted,
@@ -125,3 +128,14 @@ class Machine(BaseModel):
     The default is the 16 GiB of a common laptop."""
     queued_signals: Annotated[Count, Field(gt=0)] = 96_365
     """Real-time signals that may be pending: RLIMIT_SIGPENDING, getrlimit(2)."""
+
+
+def time_slice_ns(cores: int, tick_ns: int = 1) -> int:
+    """How long a thread runs on Linux while others wait, on a host of so many cores.
+
+    The base slice is scaled by 1 + log2(cores), for 8 cores at most (get_update_sysctl_factor in
+    kernel/sched/fair.c), and its end is noticed at the next tick, of which CONFIG_HZ are in a
+    second: those that always use all of it take turns every few ticks.
+    """
+    slice_ns = BASE_SLICE_NS * min(8, cores).bit_length()
+    return -(-slice_ns // tick_ns) * tick_ns

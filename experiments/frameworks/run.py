@@ -21,7 +21,6 @@ from servers import SERVERS
 from iosim import (
     CostProfile,
     IosimError,
-    Machine,
     Run,
     Workload,
     load_server,
@@ -79,7 +78,7 @@ def measure(
     core = max(os.sched_getaffinity(0))
     cost_ns = {name: own_ns(name, core, profile) for name in names}
     runs: dict[str, tuple[list[Run], list[Run]]] = {name: ([], []) for name in names}
-    machine = Machine(interference=profile.interference)
+    machine = profile.machine()
     for repeat in range(repeats):
         for name in names:
             simulated, real = runs[name]

@@ -22,7 +22,6 @@ from iosim import (
     MODELS,
     CostProfile,
     IosimError,
-    Machine,
     Run,
     Workload,
     run_real,
@@ -95,7 +94,7 @@ def measure(
 
 def cells(todo: list[Point], real: dict[str, list[Run]], profile: CostProfile) -> list[Cell]:
     """The points with their simulated runs."""
-    machine = Machine(interference=profile.interference)
+    machine = profile.machine()
     everything = [run for runs in real.values() for run in runs]
     full_speed_ns = profile.pulse_ns or shortest_pulse_ns(everything)
     found = []

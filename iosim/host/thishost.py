@@ -6,6 +6,7 @@ import os
 import platform
 import resource
 import sys
+import time
 
 from iosim.errors import HostRefused
 from iosim.host import libaio, liburing
@@ -15,7 +16,9 @@ from iosim.workload import Workload
 
 _SPARE_FILES = 64
 """Descriptors that a process of a run needs beside its connections."""
-_RLIMIT_SIGPENDING = 11  # Python does not name it
+# Python does not name them:
+_RLIMIT_SIGPENDING = 11
+_CLOCK_MONOTONIC_COARSE = 6
 
 
 def cores() -> list[int]:
@@ -35,10 +38,19 @@ def facts(files: Files = HERE) -> dict[str, str | int | float | bool | None]:
         "l2_bytes": caches.get((2, "Unified")),
         "l3_bytes": caches.get((3, "Unified")),
         "kernel": platform.release(),
+        "tick_ns": tick_ns(),
         "virtualised": virtualised(files),
         "mitigations": " ".join(mitigations(files)),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
     }
+
+
+def tick_ns() -> int | None:
+    """The time from one tick of the kernel to the next, 1 / CONFIG_HZ: the resolution of its coarse
+    clocks, clock_getres(2)."""
+    if platform.system() != "Linux":
+        return None
+    return round(time.clock_getres(_CLOCK_MONOTONIC_COARSE) * 1e9)
 
 
 def virtualised(files: Files = HERE) -> bool:

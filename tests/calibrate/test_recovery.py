@@ -8,7 +8,6 @@ from iosim.calibrate import Plan, Simulated, calibrate
 from iosim.costs import ABOUT, Cost, CostProfile, WakeUp
 
 NOT_MEASURED = {
-    "sqpoll_look_ns": "only the kernel thread sees it",
     "irq_ns": "loopback has no network card",
     "softirq_ns_per_packet": "loopback has no network card",
     "poll_entry_bytes": "too little to be told from the rest of a real process",
@@ -20,7 +19,12 @@ def machine(runtime: str) -> CostProfile:
     that take longer in proportion to the pause before."""
     python = CostProfile.shipped("python")
     # What a host may have none of, but a test must.
-    assumed = {"gil_handoff_ns": 9_000, "copy_miss_ns_per_byte": 0.05, "uring_reap_ns": 1_500}
+    assumed = {
+        "gil_handoff_ns": 9_000,
+        "copy_miss_ns_per_byte": 0.05,
+        "uring_reap_ns": 1_500,
+        "sqpoll_look_ns": 2_500,
+    }
     quantiles = [20_000.0 + 1_000 * number for number in range(20)]
     return python.model_copy(
         update={

@@ -105,6 +105,12 @@ def io_uring_multishot(bench: Bench) -> Call[None]:
         yield from bench.answer(bench.fds)
 
 
+PAUSES = 18
+"""Messages in a row to a program whose ring a kernel thread works, the first two not counted."""
+STALLED_NS = 300_000
+"""An answer that takes longer had to wait until the scheduler took the core from the thread."""
+
+
 @benchmark(needs="io_uring")
 def io_uring_sqpoll(bench: Bench) -> Call[None]:
     """Submitting while the kernel thread of SQPOLL is awake (uring_peek_ns)."""
@@ -125,3 +131,39 @@ def io_uring_sqpoll(bench: Bench) -> Call[None]:
         yield from bench.time("submit", block, BATCH, uring_prep_ns=1, uring_peek_ns=1)
         yield from kernel.io_uring_enter(ring, BATCH)
         yield from bench.peer.drain(1, BATCH * SMALL_BYTES)
+
+
+@benchmark(needs="io_uring")
+def io_uring_sqpoll_answer(bench: Bench) -> Call[None]:
+    """From a message to its answer through a ring that a kernel thread on the same core works,
+    which looks for work without end (sqpoll_look_ns).
+
+    It finds the message, carries out the receive, and the program is woken; that submits the
+    answer and sleeps, and the thread finds the submission.
+    """
+    kernel = bench.kernel
+    ring = yield from kernel.io_uring_setup(ENTRIES, sqpoll_idle_ns=2_000_000_000)
+    yield from bench.connect(1)
+    fd = bench.fds[0]
+    steps = "sqpoll_look", "uring_recv", "uring_enter", "uring_reap", "request"
+    expected = {f"{step}_ns": 1.0 for step in ("delivery", *steps, "reply")}
+    expected |= {"context_switch_ns": 2.0, "uring_prep_ns": 2.0}
+    # Into the socket at this end, out of it, and into that at the other.
+    expected |= {name: 3 * times for name, times in bench.copy(SMALL_BYTES).items()}
+    kernel.prep_recv(ring, fd, READ_BYTES, "received")
+    for _ in range(4 * bench.rounds):
+        before_ns = bench.place.pulse_ns()
+        yield from bench.peer.exchange([60_000] * PAUSES, SMALL_BYTES)
+        answered = 0
+        while answered < PAUSES:
+            for what, nbytes in (yield from kernel.io_uring_enter(ring, 1)):
+                if what == "received":
+                    kernel.requests(fd, nbytes)
+                    kernel.prep_send(ring, fd, SMALL_BYTES, "sent")
+                    kernel.prep_recv(ring, fd, READ_BYTES, "received")
+                answered += what == "sent"
+        pulse_ns = max(before_ns, bench.place.pulse_ns())
+        for one in (yield from bench.peer.exchanged())[2:]:
+            took_ns = one.replied_ns - one.sent_ns
+            if took_ns < STALLED_NS:
+                bench.note("answer", took_ns, pulse_ns, **expected)
