@@ -344,6 +344,9 @@ class CostProfile(BaseModel):
     costs: dict[str, Cost]
     wakeup: Annotated[list[WakeUp], Field(min_length=1)]
     """By rising idle time."""
+    wakeup_ticking: list[WakeUp] = []
+    """The same while the tick of the idle core goes on, see `iosim.sim.ticks`; empty if that was
+    not measured, and then it makes no difference."""
     wakeup_source: Source
     l3_bytes: Annotated[int, Field(gt=0)] | None = None
     """What a core really has of the third-level cache: the rest is for other cores and machines.
@@ -368,12 +371,15 @@ class CostProfile(BaseModel):
         return any(cost.source == "measured" for cost in self.costs.values())
 
     def machine(self) -> Machine:
-        """One core of its host: with the time slices there and with what others take of it."""
+        """One core of its host, with its ticks and time slices, and with what others take of it."""
         cores, tick_ns = self.host.get("cores"), self.host.get("tick_ns")
         if not (isinstance(cores, int) and isinstance(tick_ns, int)):
             return Machine(interference=self.interference)
-        slice_ns = time_slice_ns(cores, tick_ns)
-        return Machine(time_slice_ns=slice_ns, interference=self.interference)
+        return Machine(
+            time_slice_ns=time_slice_ns(cores, tick_ns),
+            tick_ns=tick_ns,
+            interference=self.interference,
+        )
 
     @property
     def caches(self) -> Caches:
@@ -390,9 +396,10 @@ class CostProfile(BaseModel):
             raise ValueError(f"missing costs: {', '.join(needed)}")
         if unknown := [name for name in self.costs if name not in ABOUT]:
             raise ValueError(f"unknown costs: {', '.join(unknown)}")
-        idle = [row.idle_ns for row in self.wakeup]
-        if sorted(set(idle)) != idle:
-            raise ValueError("wakeup: idle_ns must rise from row to row")
+        for name in ("wakeup", "wakeup_ticking"):
+            idle = [row.idle_ns for row in getattr(self, name)]
+            if sorted(set(idle)) != idle:
+                raise ValueError(f"{name}: idle_ns must rise from row to row")
         return self
 
     def prices(self) -> Prices:

@@ -112,6 +112,9 @@ class Machine(BaseModel):
     and before if they have had less than their share: base_slice_ns before scaling (RUN_TO_PARITY
     of EEVDF). Measured on Linux 6.18: a thread that has had the core for 0.45 ms is not preempted,
     one that has had it for 0.85 ms is."""
+    tick_ns: Annotated[Nanoseconds, Field(gt=0)] = 4_000_000
+    """From one tick of the kernel to the next: its default, 250 a second (CONFIG_HZ). A core that
+    idles stops it as a rule, which makes waking it up dearer where a cost profile knows that."""
     interference: Interference | None = None
     """None is a machine of one's own."""
     backlog: Annotated[Count, Field(gt=0)] = 4_096

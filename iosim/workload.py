@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from iosim.errors import IosimError
 from iosim.units import Bytes, Count, Nanoseconds, PerSecond, parse_count
 
-STREAMS = ("arrivals", "connections", "service", "wakeups", "interference", "gil")
+STREAMS = ("arrivals", "connections", "service", "wakeups", "interference", "gil", "ticking")
 """The random streams of a run; each has a generator of its own, so that changing how much one of
 them is used leaves the others as they were (common random numbers)."""
 

@@ -104,6 +104,9 @@ class Place(Protocol):
     def threads(self) -> int:
         """How many threads the program has, those of its libraries included."""
 
+    def set_timer(self, ns: int) -> None:
+        """Set a timer of the kernel that is due in so long a time, and may be set anew before."""
+
     def memory_bytes(self) -> int:
         """Memory in use: of the machine, or of the simulated server."""
 

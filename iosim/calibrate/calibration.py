@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from iosim.caches import Caches
 from iosim.calibrate import benchmarks, estimate
 from iosim.calibrate.bench import BENCHMARKS, CHECKS, NEEDS, OTHERS, Row
+from iosim.calibrate.benchmarks.wakeups import OFTEN
 from iosim.calibrate.quiet import quiet, shortest_ns
 from iosim.costs import CostProfile
 from iosim.errors import HostRefused
@@ -129,8 +130,9 @@ def calibrate(
     noted = estimate.Noted(rows)
     costs = estimate.costs_of(rows)
     wakeups = estimate.wakeups(noted, costs, place.caches)
+    ticking = estimate.wakeups(noted, costs, place.caches, "wakeups_ticking", OFTEN)
     costs["client_wake_ns"] = estimate.client_wake(noted, costs, place.caches)
-    costs |= estimate.sleep(noted, wakeups, costs)
+    costs |= estimate.sleep(noted, ticking, costs)
     third_level = estimate.third_level(noted, costs, place.caches)
     profile = CostProfile(
         name=name,
@@ -139,6 +141,7 @@ def calibrate(
         host=host,
         costs=estimate.fill(costs),
         wakeup=wakeups,
+        wakeup_ticking=ticking,
         wakeup_source="measured",
         l3_bytes=third_level and third_level[0],
         memory_steps=third_level and third_level[1],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,8 +128,15 @@ class Noted:
         return float(np.median(self.values(benchmark, about)))
 
 
-def wakeups(noted: Noted, costs: Mapping[str, Cost], caches: Caches) -> list[WakeUp]:
-    """Waking a program that sleeps in epoll_wait, by how long its core has idled.
+def wakeups(
+    noted: Noted,
+    costs: Mapping[str, Cost],
+    caches: Caches,
+    benchmark: str = "wakeups",
+    pauses_ns: Iterable[int] = IDLE_NS,
+) -> list[WakeUp]:
+    """Waking a program that sleeps in epoll_wait, by how long its core has idled; as one of the
+    two benchmarks has measured it.
 
     epoll_wait parts the wake-up from the steps up to the answer, whose caches have gone cold.
     """
@@ -140,9 +147,9 @@ def wakeups(noted: Noted, costs: Mapping[str, Cost], caches: Caches) -> list[Wak
     answer_ns = predicted(steps, costs) + predicted({"reply_ns": 1} | data, costs)
     steps_ns = predicted(steps, costs) + predicted({"send_ns": 1} | data, costs)
     rows = []
-    for idle_ns in IDLE_NS:
+    for idle_ns in pauses_ns:
         slept_ns, late_ns, answered_ns, spent_ns = (
-            noted.values("wakeups", f"{what}, {idle_ns}")
+            noted.values(benchmark, f"{what}, {idle_ns}")
             for what in ("slept", "late", "answer", "processor time")
         )
         latency_ns = np.quantile(np.maximum(0, late_ns - way_ns - wait_ns), QUANTILES)
@@ -168,7 +175,8 @@ def client_wake(noted: Noted, costs: Mapping[str, Cost], caches: Caches) -> Cost
 
 
 def sleep(noted: Noted, rows: Sequence[WakeUp], costs: Mapping[str, Cost]) -> dict[str, Cost]:
-    """nanosleep, less what waking up after that long costs.
+    """nanosleep, less what waking up after that long costs: `rows` are those of a core whose tick
+    goes on, as the sleeper's own timer is due.
 
     What the call costs is charged when it ends, so it is no part of the timer's slack.
     """

@@ -83,6 +83,10 @@ class SimulatedPlace:
     def threads(self) -> int:
         return len(self.kernel.system.tasks)
 
+    def set_timer(self, ns: int) -> None:
+        if (ticks := self.kernel.cpu.ticks) is not None:
+            ticks.set(self.kernel.now_ns + ns)
+
     def memory_bytes(self) -> int:
         return self.kernel.system.memory.taken_bytes
 

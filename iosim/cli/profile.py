@@ -117,6 +117,7 @@ def _costs(found: Found) -> dict[str, Any]:
             for name in names
         },
         "wakeup": [row.model_dump() | row.summary() for row in profile.wakeup],
+        "wakeup_ticking": [row.model_dump() | row.summary() for row in profile.wakeup_ticking],
         "wakeup_source": profile.wakeup_source,
         "l3_bytes": profile.l3_bytes,
         "memory_steps": profile.memory_steps,

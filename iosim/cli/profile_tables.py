@@ -125,10 +125,16 @@ def _wakeup_table(profile: CostProfile) -> Table:
     title = f"Waking up a thread that sleeps ({profile.wakeup_source})"
     table = Table(title=title, pad_edge=False)
     table.caption = "cold part: what of it falls into the steps after the wake-up"
+    if profile.wakeup_ticking:
+        table.caption += "; ticking: the tick of the idle core goes on, as timers are due"
     for heading in ("after idling for", *_WAKEUP.values()):
         table.add_column(heading, justify="right")
-    for row in profile.wakeup:
-        table.add_row(format_time(row.idle_ns), *map(format_time, row.summary().values()))
+    for rows in (profile.wakeup, profile.wakeup_ticking):
+        table.add_section()
+        for row in rows:
+            ticking = ", ticking" if rows is profile.wakeup_ticking else ""
+            figures = map(format_time, row.summary().values())
+            table.add_row(f"{format_time(row.idle_ns)}{ticking}", *figures)
     return table
 
 

@@ -36,7 +36,10 @@ def boot(
     """
     env = Environment()
     prices = profile.prices()
-    cpu = Cpu(env, machine, prices, WakeUps(profile.wakeup, stream(seed, "wakeups")))
+    wakeups, ticking = WakeUps(profile.wakeup, stream(seed, "wakeups")), None
+    if profile.wakeup_ticking:
+        ticking = WakeUps(profile.wakeup_ticking, stream(seed, "ticking"))
+    cpu = Cpu(env, machine, prices, wakeups, ticking)
     parts = (env, cpu, prices, machine, workload, schedule)
     system, kernel = System(*parts), kernel or SimKernel
     if trace is not None:

@@ -24,6 +24,7 @@ from iosim.machine import Machine
 from iosim.sim.accounts import Account, Use
 from iosim.sim.engine import Alarm, Environment, Pause
 from iosim.sim.states import TASK, Event, IllegalTransition, TaskState
+from iosim.sim.ticks import Ticks
 from iosim.sim.wakeups import WakeUps
 
 Work = Generator[simpy.Event, Any, None]
@@ -442,7 +443,10 @@ class Cpu:
         machine: Machine,
         prices: Prices,
         wakeups: WakeUps,
+        ticking: WakeUps | None = None,
     ) -> None:
+        """`wakeups` of a core that has stopped its tick; `ticking` if that goes on, if it is known
+        to make a difference."""
         self.env = env
         self.cores = [Core() for _ in range(machine.cores)]
         self.time_slice_ns = machine.time_slice_ns
@@ -453,6 +457,8 @@ class Cpu:
         self._protected_slice_ns = machine.protected_slice_ns
         self._switch_ns = prices.context_switch_ns
         self._wakeups = wakeups
+        self._ticking = ticking or wakeups
+        self.ticks = None if ticking is None else Ticks(env, machine.tick_ns)
 
     def wake(self, task: Task) -> bool:
         """Make a sleeping task runnable; True if that woke an idle core. Others are left alone."""
@@ -470,7 +476,10 @@ class Cpu:
         if running is None:
             core.current = task
             self.switch_count += 1
-            latency_ns, cpu_ns, cold_ns = self._wakeups.draw(now - core.idle_since_ns)
+            wakeups, ticks = self._wakeups, self.ticks
+            if ticks is not None and ticks.go_on(core.idle_since_ns):
+                wakeups = self._ticking
+            latency_ns, cpu_ns, cold_ns = wakeups.draw(now - core.idle_since_ns)
             switch_in_ns = cpu_ns - cold_ns
             if switch_in_ns > latency_ns:
                 # The processor time cannot have begun before the wake-up.

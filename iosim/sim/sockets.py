@@ -56,6 +56,7 @@ class Connection(File):
     """The server's end of one TCP connection."""
 
     __slots__ = (
+        "ack_tick",
         "answering",
         "client",
         "copied_ns",
@@ -76,6 +77,8 @@ class Connection(File):
         self.client = client
         """Index of the connection in the workload."""
         self.state: SocketState = SocketState.NEW
+        self.ack_tick = 0
+        """When the timer of its acknowledgements is due, or was, see `iosim.sim.ticks`."""
         self.unread: int = 0
         """Bytes that the program has yet to read; those that do not fit the receive buffer are held
         back by the sender."""
@@ -218,7 +221,9 @@ def put(system: System, connection: Connection, nbytes: int) -> int:
     What the client has no room for stays in the send buffer. After a reset the first call tells of
     it, unless a read has; the others and those after a shutdown fail with EPIPE.
     """
-    out = connection.out
+    ticks, out = system.cpu.ticks, connection.out
+    if ticks is not None:
+        ticks.delay_ack(connection)
     taken = 0
     if out is None:
         taken = system.peer.transmit(connection, nbytes, system.env.now_ns)

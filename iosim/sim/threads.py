@@ -63,6 +63,9 @@ class ThreadCalls(Thread):
             yield from self.pay()
         prices = self.system.prices
         self.system.syscalls["clock_nanosleep"] += 1
-        call_in(self.env, ns + prices.timer_slack_ns, lambda _: self.cpu.wake(self))
+        late_ns = ns + prices.timer_slack_ns
+        if (ticks := self.cpu.ticks) is not None:
+            ticks.set(self.env.now_ns + late_ns)
+        call_in(self.env, late_ns, lambda _: self.cpu.wake(self))
         yield from self.sleep()
         self.charge(prices.nanosleep_ns)

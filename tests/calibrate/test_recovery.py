@@ -32,6 +32,9 @@ def machine(runtime: str) -> CostProfile:
             "costs": python.costs
             | {name: Cost(value=value, source="assumed") for name, value in assumed.items()},
             "host": {"l2_bytes": 1 << 19, "l3_bytes": 1 << 24},
+            "wakeup_ticking": [
+                WakeUp(idle_ns=0, latency_ns=quantiles, cpu_ns=8_000, cold_ns=1_500),
+            ],
             "wakeup": [
                 WakeUp(idle_ns=0, latency_ns=quantiles, cpu_ns=9_000, cold_ns=2_000),
                 WakeUp(
@@ -69,6 +72,10 @@ def test_known_costs_come_back(runtime: str) -> None:
         # over the root of their number too high or too low, as a rule.
         off_ns = 10_000 * (1 + 4 * share) / len(seen["values"]) ** 0.5
         assert row.latency_ns[10] == pytest.approx(30_000 * (1 + 4 * share), abs=3 * off_ns)
+    for row in found.wakeup_ticking:
+        assert row.cpu_ns == pytest.approx(8_000, rel=0.03)
+        assert row.cold_ns == pytest.approx(1_500, rel=0.06)
+        assert row.latency_ns[10] == pytest.approx(30_000, rel=0.05)
     for name in NOT_MEASURED:
         assert found.costs[name].source != "measured"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 
 import numpy as np
@@ -18,6 +19,9 @@ after 100 us took 27 us of processor time where all pauses were so long, and 40 
 SELDOM = {1_000_000: 16, 4_000_000: 4, 20_000_000: 1}
 """Longer ones, not mixed, so that a row of them does not take too long."""
 IDLE_NS = (*OFTEN, *SELDOM)
+TIMER_NS = 50_000
+"""So long after each pause a timer is due that has the tick go on, unless the next tick comes in
+between."""
 CHUNK = 16
 """Messages in a row."""
 WARM_UP = 2
@@ -73,6 +77,20 @@ def wakeups(bench: Bench) -> Call[None]:
     then takes until the answer is there; its processor time for all that; and what the send took
     that woke it. `iosim.calibrate.estimate` takes off what is known.
     """
+    yield from _all_woken(bench, [[idle_ns] * times for idle_ns, times in SELDOM.items()])
+
+
+@benchmark()
+def wakeups_ticking(bench: Bench) -> Call[None]:
+    """The same while the tick of the idle core goes on, since a timer is due: after short pauses,
+    as a longer one would be interrupted by it."""
+    yield from _all_woken(bench, [], TIMER_NS)
+
+
+def _all_woken(
+    bench: Bench, seldom: Sequence[list[int]], timer_ns: int | None = None
+) -> Call[None]:
+    """Answer messages after short pauses, and after those of `seldom`."""
     kernel = bench.kernel
     yield from bench.connect(1)
     fd = bench.fds[0]
@@ -83,10 +101,8 @@ def wakeups(bench: Bench) -> Call[None]:
     generator = np.random.default_rng(1)
     for _ in range(bench.rounds):
         rows = [generator.permutation(mixed).tolist() for _ in range(3)]
-        for idle_ns, times in SELDOM.items():
-            rows.append([idle_ns] * times)
-        for pauses_ns in rows:
-            yield from _woken(bench, epfd, fd, pauses_ns, looking_ns)
+        for pauses_ns in [*rows, *seldom]:
+            yield from _woken(bench, epfd, fd, pauses_ns, looking_ns, timer_ns)
 
 
 @benchmark()
@@ -139,14 +155,23 @@ def _looking_ns(bench: Bench) -> float:
     return median(spent_ns)
 
 
-def _woken(bench: Bench, epfd: int, fd: int, pauses_ns: list[int], looking_ns: float) -> Call[None]:
-    """Answer a message after each pause."""
+def _woken(
+    bench: Bench,
+    epfd: int,
+    fd: int,
+    pauses_ns: list[int],
+    looking_ns: float,
+    timer_ns: int | None,
+) -> Call[None]:
+    """Answer a message after each pause, with a timer that is due so long after it."""
     kernel = bench.kernel
     before_ns = bench.place.pulse_ns()
     all_pauses_ns = pauses_ns[:1] * WARM_UP + pauses_ns
     yield from bench.peer.exchange(all_pauses_ns, SMALL_BYTES)
     seen = []
-    for _ in all_pauses_ns:
+    for pause_ns in all_pauses_ns:
+        if timer_ns is not None:
+            bench.place.set_timer(pause_ns + timer_ns)
         spent_ns, began_ns = kernel.process_time_ns(), kernel.monotonic_ns()
         yield from kernel.epoll_wait(epfd, 1)
         noticed_ns = kernel.monotonic_ns()
