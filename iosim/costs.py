@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from iosim.caches import NO_MISSES, SCAN_BYTES, Caches
+from iosim.caches import CONNECTION_BYTES, NO_MISSES, SCAN_BYTES, THREAD_BYTES, Caches
 from iosim.errors import IosimError, did_you_mean
 from iosim.files import replacing
 from iosim.machine import Interference, Machine, time_slice_ns
@@ -58,6 +58,9 @@ class Prices:
     copy_ns_per_byte: float = _price("copy between kernel and user, each way", call=False)
     copy_miss_ns_per_byte: float = _price(
         "copy: extra for a byte that comes from L3 instead of L2", call=False
+    )
+    connection_miss_ns: int = _price(
+        "request on a connection whose data comes from L3 instead of L2: extra", call=False
     )
     delivery_ns: int = _price("from the start of a loopback send to data on the socket", call=False)
     reply_ns: int = _price("from the start of a loopback send to data at the client", call=False)
@@ -126,6 +129,9 @@ class Prices:
         "take an item that is not there yet: extra for the calls to sleep and to be woken",
         call=False,
     )
+    thread_miss_ns: int = _price(
+        "thread woken whose memory comes from L3 instead of L2: extra", call=False
+    )
     context_switch_ns: int = _price("from one thread to another on a core", call=False)
     gil_handoff_ns: int = _price(
         "CPython's global interpreter lock passed on to a thread that waits for it", call=False
@@ -161,6 +167,16 @@ class Prices:
         if fds * SCAN_BYTES <= self.caches.l2_bytes:
             return 0.0
         return fds * self.fd_miss_ns * self.caches.steps(fds * SCAN_BYTES)
+
+    def request_miss_ns(self, connections: int) -> int:
+        """What a request takes longer after others on so many connections."""
+        return round(
+            self.connection_miss_ns * self.caches.spread_steps(connections * CONNECTION_BYTES)
+        )
+
+    def wakeup_miss_ns(self, threads: int) -> int:
+        """What a thread that is woken takes longer after so many others have run."""
+        return round(self.thread_miss_ns * self.caches.spread_steps(threads * THREAD_BYTES))
 
 
 _COSTS = [f for f in fields(Prices) if f.name != "caches"]

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from iosim.caches import SCAN_BYTES, Caches
+from iosim.caches import CONNECTION_BYTES, SCAN_BYTES, THREAD_BYTES, Caches
 from iosim.kernel import Call, Kernel
 
 SMALL_BYTES = 64
@@ -65,8 +65,9 @@ class Peer(Protocol):
         """Send on `count` connections from `first` on; returns the time that each send took, ns,
         and the pulse of its core."""
 
-    def exchange(self, pauses_ns: Sequence[int], nbytes: int) -> Call[None]:
-        """Begin to send on the first connection, so long after each answer of as many bytes."""
+    def exchange(self, pauses_ns: Sequence[int], nbytes: int, connections: int = 1) -> Call[None]:
+        """Begin to send, so long after each answer of as many bytes, on the first connections in
+        turn."""
 
     def exchanged(self) -> Call[list[Exchange]]:
         """What has come of it, when all is answered."""
@@ -194,6 +195,10 @@ class Bench:
         """What a copy of so many bytes should cost."""
         return copy(nbytes, self.place.caches)
 
+    def in_turn(self, connections: int, threads: int = 0) -> dict[str, float]:
+        """What a request on each of so many connections in turn costs beyond one on the same."""
+        return in_turn(self.place.caches, connections, threads)
+
     def scan(
         self, kind: str, fds: int, highest: int, joined: int = 0, evicted: bool = False
     ) -> dict[str, float]:
@@ -247,6 +252,15 @@ def copy(nbytes: int, caches: Caches) -> dict[str, float]:
     """What a copy of so many bytes should cost."""
     beyond = nbytes * caches.steps(2 * nbytes)
     return {"copy_ns_per_byte": nbytes, "copy_miss_ns_per_byte": beyond}
+
+
+def in_turn(caches: Caches, connections: int, threads: int = 0) -> dict[str, float]:
+    """What a request on each of so many connections in turn should cost beyond one on the same
+    connection as the last, and waking a thread for each of so many."""
+    costs = {"connection_miss_ns": caches.spread_steps((connections - 1) * CONNECTION_BYTES)}
+    if threads:
+        costs["thread_miss_ns"] = caches.spread_steps((threads - 1) * THREAD_BYTES)
+    return costs
 
 
 def scan(

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from iosim.caches import Caches
 from iosim.calibrate import benchmarks, estimate
 from iosim.calibrate.bench import BENCHMARKS, CHECKS, NEEDS, OTHERS, Row
-from iosim.calibrate.benchmarks.wakeups import OFTEN
+from iosim.calibrate.benchmarks.wakeups import TICKING_NS
 from iosim.calibrate.quiet import quiet, shortest_ns
 from iosim.costs import CostProfile
 from iosim.errors import HostRefused
@@ -130,7 +130,7 @@ def calibrate(
     noted = estimate.Noted(rows)
     costs = estimate.costs_of(rows)
     wakeups = estimate.wakeups(noted, costs, place.caches)
-    ticking = estimate.wakeups(noted, costs, place.caches, "wakeups_ticking", OFTEN)
+    ticking = estimate.wakeups(noted, costs, place.caches, "wakeups_ticking", TICKING_NS)
     costs["client_wake_ns"] = estimate.client_wake(noted, costs, place.caches)
     costs |= estimate.sleep(noted, ticking, costs)
     third_level = estimate.third_level(noted, costs, place.caches)

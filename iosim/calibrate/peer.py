@@ -104,10 +104,13 @@ def main() -> None:
             answer = send(clients, *arguments)
         elif command == "exchange":
             pipe.tell(None)
-            sock = clients.sockets[0]
-            clients.unwatch(sock)
-            exchanged = exchange(sock, *arguments)
-            clients.watch(sock)
+            pauses_ns, nbytes, connections = arguments
+            sockets = clients.sockets[:connections]
+            for sock in sockets:
+                clients.unwatch(sock)
+            exchanged = exchange(sockets, pauses_ns, nbytes)
+            for sock in sockets:
+                clients.watch(sock)
             continue
         elif command == "exchanged":
             answer = exchanged
@@ -129,9 +132,12 @@ def send(clients: Clients, first: int, count: int, nbytes: int) -> tuple[float, 
     return took_ns, max(before_ns, pulse_ns())
 
 
-def exchange(sock: socket.socket, pauses_ns: Sequence[int], nbytes: int) -> list[Exchange]:
-    """Send so long after each answer of as many bytes, just as the load generator does."""
-    load = Load([sock], nbytes, nbytes)
-    times = load.run([0] * len(pauses_ns), list(pauses_ns), True, False, PATIENCE_S)
+def exchange(
+    sockets: Sequence[socket.socket], pauses_ns: Sequence[int], nbytes: int
+) -> list[Exchange]:
+    """Send in turn, so long after each answer of as many bytes, as the load generator does."""
+    load = Load(sockets, nbytes, nbytes)
+    turns = [number % len(sockets) for number in range(len(pauses_ns))]
+    times = load.run(turns, list(pauses_ns), True, False, PATIENCE_S, one_by_one=True)
     seen = zip(times["sent_ns"], times["took_ns"], times["replied_ns"], strict=True)
     return [Exchange(*one) for one in seen]

@@ -88,8 +88,8 @@ class HostPeer:
         return took
         yield
 
-    def exchange(self, pauses_ns: Sequence[int], nbytes: int) -> Call[None]:
-        self._ask("exchange", pauses_ns, nbytes)
+    def exchange(self, pauses_ns: Sequence[int], nbytes: int, connections: int = 1) -> Call[None]:
+        self._ask("exchange", pauses_ns, nbytes, connections)
         return
         yield
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,7 @@ class SimulatedPeer:
         self._connections: list[Connection] = []
         self._opened = 0
         self._pauses_ns: deque[int] = deque()
+        self._turns: Iterator[Connection] = iter(())
         self._left_bytes = 0
         self._exchanged: list[Exchange] = []
         kernel.system.peer = self
@@ -137,9 +139,10 @@ class SimulatedPeer:
         prices = self._system.prices
         return prices.client_send_ns + prices.copy_ns(nbytes), 0
 
-    def exchange(self, pauses_ns: Sequence[int], nbytes: int) -> Call[None]:
+    def exchange(self, pauses_ns: Sequence[int], nbytes: int, connections: int = 1) -> Call[None]:
         yield from self._kernel.pay()
         self._exchanged = []
+        self._turns = cycle(self._connections[:connections])
         self._pauses_ns.extend(pauses_ns)
         self._message_bytes = nbytes
         self._send_in(self._pauses_ns.popleft())
@@ -156,7 +159,7 @@ class SimulatedPeer:
         self._left_bytes = self._message_bytes
 
         def arrive(_: object) -> None:
-            woke = deliver(self._system, self._connections[0], self._message_bytes)
+            woke = deliver(self._system, next(self._turns), self._message_bytes)
             took_ns = prices.client_send_ns + copy_ns + (prices.client_wake_ns if woke else 0)
             self._exchanged.append(Exchange(sent_ns, took_ns, 0))
 

@@ -106,10 +106,12 @@ class Load:
         closed: bool,
         hang_up: bool,
         patience_s: float,
+        one_by_one: bool = False,
     ) -> dict[str, list[int]]:
         """Send everything, take every reply; times on the monotonic clock.
 
-        `closed` is a closed loop; `hang_up` closes every connection after its last reply.
+        `closed` is a closed loop on each connection, or one over all of them, `one_by_one`;
+        `hang_up` closes every connection after its last reply.
 
         Raises RunFailed when no reply has come for `patience_s` and none is left to be sent.
         """
@@ -122,6 +124,10 @@ class Load:
         for number, client in enumerate(connection):
             turns.setdefault(client, deque()).append(number)
         left = {client: len(numbers) for client, numbers in turns.items()}
+        loops = list(turns.values())
+        if one_by_one:
+            loops = [deque(range(requests))]
+            turns = dict.fromkeys(turns, loops[0])
         for client in turns:
             fd = sockets[client].fileno()
             epoll.register(fd, select.EPOLLIN)
@@ -135,7 +141,7 @@ class Load:
         clock = Clock()
         begin_ns = monotonic_ns()
         if closed:
-            ready = deque((begin_ns, numbers.popleft()) for numbers in turns.values())
+            ready = deque((begin_ns, numbers.popleft()) for numbers in loops)
         else:
             ready = deque((begin_ns + due, number) for number, due in enumerate(intended_ns))
         unanswered = requests

@@ -23,6 +23,7 @@ from iosim.costs import Prices
 from iosim.machine import Machine
 from iosim.sim.accounts import Account, Use
 from iosim.sim.engine import Alarm, Environment, Pause
+from iosim.sim.memo import Memo
 from iosim.sim.states import TASK, Event, IllegalTransition, TaskState
 from iosim.sim.ticks import Ticks
 from iosim.sim.wakeups import WakeUps
@@ -83,6 +84,7 @@ class Task:
         "preemptions",
         "runs_at_ns",
         "scan",
+        "slept_at",
         "slice_end_ns",
         "state",
         "sure_user_ns",
@@ -126,6 +128,8 @@ class Task:
         self.alarm = Alarm(cpu.env)
         self.slice_end_ns = 0
         """When the time slice of a thread that runs is over; what it makes up for puts that off."""
+        self.slept_at = 0
+        """The number of the switch after which it went to sleep."""
         self.switch_in_ns = 0
         self.runs_at_ns = 0
         """When the switch to the thread is over, if one is under way."""
@@ -147,6 +151,7 @@ class Task:
         self.preemptions = 0
         """How often others took the core from the thread."""
         self._preempted_ns = 0
+        cpu.tasks += 1
         self._since_ns = cpu.env.now_ns
         self._spent_ns = dict.fromkeys(TaskState, 0)
 
@@ -268,6 +273,9 @@ class Task:
     def give_up_core(self, event: Event[TaskState] = SLEEP) -> None:
         """Give up the core and sleep, or exit."""
         now_ns, core = self.env.now_ns, self.core
+        self.slept_at = self.cpu.switch_count
+        if event is EXIT:
+            self.cpu.tasks -= 1
         if self.state is RUNNABLE:
             # It has just been preempted by a thread that it woke itself.
             self.alarm = Alarm(self.env)
@@ -450,12 +458,15 @@ class Cpu:
         self.env = env
         self.cores = [Core() for _ in range(machine.cores)]
         self.time_slice_ns = machine.time_slice_ns
+        self.tasks = 0
+        """How many there are."""
         self.wakeup_count = 0
         self.switch_count = 0
         self.counting_since_ns = 0
         """Begin of the load; what came before has been accounted for."""
         self._protected_slice_ns = machine.protected_slice_ns
         self._switch_ns = prices.context_switch_ns
+        self._miss_ns = Memo(prices.wakeup_miss_ns)
         self._wakeups = wakeups
         self._ticking = ticking or wakeups
         self.ticks = None if ticking is None else Ticks(env, machine.tick_ns)
@@ -468,6 +479,9 @@ class Cpu:
         now = self.env.now_ns
         self.wakeup_count += 1
         task.enter(WAKE, now)
+        if others := min(self.switch_count - task.slept_at, self.tasks):
+            task.cold_ns = self._miss_ns[others]
+            task.debt_ns += task.cold_ns
         core = task.core
         running = core.current
         if running is not None and not task.pinned and len(self.cores) > 1:
@@ -487,8 +501,9 @@ class Cpu:
             elif switch_in_ns < 0:
                 switch_in_ns = 0
             task.switch_in_ns = switch_in_ns
-            task.cold_ns = cpu_ns - switch_in_ns
-            task.debt_ns += task.cold_ns
+            cold_ns = cpu_ns - switch_in_ns
+            task.cold_ns += cold_ns
+            task.debt_ns += cold_ns
             task.runs_at_ns = now + latency_ns
             task.alarm.ring_at(task.runs_at_ns)
             if core.busy_until_ns > now:

@@ -31,6 +31,11 @@ class Memory:
         self._at_peak: defaultdict[str, int] = defaultdict(int)
         self._peak_bytes = 0
 
+    @property
+    def sockets(self) -> int:
+        """How many connections there are."""
+        return self._count["sockets"]
+
     def add(self, kind: str, count: int = 1) -> None:
         """Take memory for one more, or `count` more; raises IosimError where there is none left."""
         self._count[kind] += count

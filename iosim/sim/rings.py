@@ -207,7 +207,7 @@ class RingWork(Thread):
                 submission.arm_for_room()
                 self.debt_ns += prices.uring_sqe_ns
                 return None
-            self.debt_ns += prices.uring_send_ns
+            self.debt_ns += prices.uring_send_ns + system.reply_on(file)
             return submission.sent or taken
         if not file.readable():
             submission.arm()

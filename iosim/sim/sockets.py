@@ -63,6 +63,7 @@ class Connection(File):
         "out",
         "reading",
         "received",
+        "replied_at",
         "sent",
         "state",
         "unread",
@@ -79,6 +80,8 @@ class Connection(File):
         self.state: SocketState = SocketState.NEW
         self.ack_tick = 0
         """When the timer of its acknowledgements is due, or was, see `iosim.sim.ticks`."""
+        self.replied_at = 0
+        """The number of its last reply among all."""
         self.unread: int = 0
         """Bytes that the program has yet to read; those that do not fit the receive buffer are held
         back by the sender."""
@@ -221,9 +224,7 @@ def put(system: System, connection: Connection, nbytes: int) -> int:
     What the client has no room for stays in the send buffer. After a reset the first call tells of
     it, unless a read has; the others and those after a shutdown fail with EPIPE.
     """
-    ticks, out = system.cpu.ticks, connection.out
-    if ticks is not None:
-        ticks.delay_ack(connection)
+    out = connection.out
     taken = 0
     if out is None:
         taken = system.peer.transmit(connection, nbytes, system.env.now_ns)
@@ -490,7 +491,7 @@ class SocketCalls(Thread):
         if taken != nbytes:
             return (yield from self._send_rest(connection, nbytes, taken))
         prices = system.prices
-        self.debt_ns += prices.send_ns + system.copy_ns[nbytes]
+        self.debt_ns += prices.send_ns + system.copy_ns[nbytes] + system.reply_on(connection)
         self.debt_user_ns += self.user_share_ns
         return nbytes
 
@@ -503,7 +504,7 @@ class SocketCalls(Thread):
             self.charge(prices.eagain_ns)
             return EAGAIN
         sent = max(0, taken)
-        self.charge(prices.send_ns + system.copy_ns[sent])
+        self.charge(prices.send_ns + system.copy_ns[sent] + system.reply_on(connection))
         if connection.nonblocking or connection.shut:
             return sent or taken
         connection.holders += 1

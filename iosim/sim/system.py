@@ -151,6 +151,10 @@ class System:
         "_before_load",
         "_cores_before_load",
         "_events_before_load",
+        "_miss_ns",
+        "_replies",
+        "_switches_before_load",
+        "_wakeups_before_load",
         "aio",
         "copy_data_ns",
         "copy_ns",
@@ -198,6 +202,8 @@ class System:
         """Of so many bytes between kernel and user; most copies are of few sizes."""
         self.machine = machine
         self.workload = workload
+        self._miss_ns = Memo(prices.request_miss_ns)
+        self._replies = 0
         self.records = Records(schedule.connection)
         self.request_bytes = workload.request_bytes
         self.receive_buffer_bytes = machine.receive_buffer_bytes
@@ -285,12 +291,23 @@ class System:
                 woke = poller.notify(file) or woke
         return woke
 
+    def reply_on(self, connection: Any) -> int:
+        """A reply goes out on a connection: what its request takes longer, ns, since those on other
+        connections have pushed its data out of the caches."""
+        if (ticks := self.cpu.ticks) is not None:
+            ticks.delay_ack(connection)
+        self._replies = number = self._replies + 1
+        others = number - connection.replied_at - 1
+        connection.replied_at = number
+        return self._miss_ns[min(others, self.memory.sockets)] if others else 0
+
     def start_counting(self) -> None:
         """The load begins: forget what setting up took."""
         self.catch_up()
         self.syscalls.clear()
         self.empty_polls = self.copy_data_ns = 0
-        self.cpu.wakeup_count = self.cpu.switch_count = 0
+        self._wakeups_before_load = self.cpu.wakeup_count
+        self._switches_before_load = self.cpu.switch_count
         self.cpu.counting_since_ns = self.env.now_ns
         for task in self.tasks:
             task.waited_ns = 0
@@ -312,6 +329,14 @@ class System:
     def wait_for_data_ns(self) -> int:
         """How long the program's threads have slept in phase 1."""
         return sum(task.waited_ns for task in self.tasks if not task.helper)
+
+    def load_wakeups(self) -> int:
+        """Wake-ups since the load began."""
+        return self.cpu.wakeup_count - self._wakeups_before_load
+
+    def load_switches(self) -> int:
+        """Switches between threads, or from an idle core to one, since the load began."""
+        return self.cpu.switch_count - self._switches_before_load
 
     def load_events(self) -> int:
         """Events since the load began."""

@@ -37,6 +37,8 @@ def aio(bench: Bench) -> Call[None]:
     # A helper sleeps in read; on a nonblocking socket it would get EAGAIN.
     yield from bench.connect(nonblocking=False)
     taken = {"aio_take_ns": 1.0, "context_switch_ns": 1.0}
+    # A helper for each connection, and the program.
+    taken |= bench.in_turn(1, threads=BATCH + 1)
     done = {"aio_helper_ns": 1.0} | bench.copy(SMALL_BYTES)
     begun: list[HandOver] = []
     # Many rounds do not count: a helper that is told of a read which another has taken ends.

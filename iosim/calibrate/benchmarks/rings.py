@@ -62,7 +62,7 @@ def io_uring_entries(bench: Bench) -> Call[None]:
         yield from bench.feed(fds)
         block = kernel.io_uring_enter(ring, BATCH)
         yield from bench.time("complete", block, BATCH, uring_recv_ns=1, **calls, **copy)
-        entry = {"uring_prep_ns": 1.0, "uring_send_ns": 1.0} | copy
+        entry = {"uring_prep_ns": 1.0, "uring_send_ns": 1.0} | copy | bench.in_turn(BATCH)
         yield from bench.time("send", send(), BATCH, **entry, **calls)
         yield from bench.peer.drain(BATCH, SMALL_BYTES)
         one_by_one = each(send_one, fds)

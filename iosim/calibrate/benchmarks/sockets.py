@@ -8,6 +8,8 @@ from iosim.models.base import answer
 
 SIZES_BYTES = (1, 64, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576)
 """What recv is timed with."""
+MANY = 12 * BATCH
+"""Connections whose data no second-level cache holds."""
 
 
 @benchmark()
@@ -101,13 +103,40 @@ def send(bench: Bench) -> Call[None]:
     yield from bench.connect()
     for _ in range(bench.rounds):
         block = each(lambda fd: kernel.send(fd, SMALL_BYTES), bench.fds)
-        copy = bench.copy(SMALL_BYTES)
+        copy = bench.copy(SMALL_BYTES) | bench.in_turn(BATCH)
         yield from bench.time(f"{SMALL_BYTES} B", block, BATCH, send_ns=1, **copy)
         yield from bench.peer.drain(BATCH, SMALL_BYTES)
     for _ in range(bench.rounds):
         took_ns, pulse_ns = yield from bench.peer.send(0, BATCH, SMALL_BYTES)
         bench.note("peer", took_ns, pulse_ns, client_send_ns=1, **bench.copy(SMALL_BYTES))
         yield from bench.empty(bench.fds)
+
+
+@benchmark()
+def connections_in_turn(bench: Bench) -> Call[None]:
+    """recv and send on many connections in turn, beside few: data of those that have been left
+    alone has left the caches (connection_miss_ns)."""
+    kernel, copy = bench.kernel, bench.copy(SMALL_BYTES)
+    both = {"recv_ns": 1.0, "send_ns": 1.0} | {name: 2 * times for name, times in copy.items()}
+
+    def request(fd: int) -> Call[None]:
+        yield from kernel.recv(fd)
+        yield from kernel.send(fd, SMALL_BYTES)
+
+    for many in (BATCH, MANY):
+        yield from bench.connect(many - len(bench.fds))
+        expected = both | bench.in_turn(many)
+        for number in range(1 + max(2, bench.rounds * BATCH // many)):
+            for first in range(0, many, BATCH):
+                fds = bench.fds[first : first + BATCH]
+                yield from bench.feed(fds)
+                if number:
+                    about = f"{many} connections"
+                    yield from bench.time(about, each(request, fds), BATCH, **expected)
+                else:
+                    # The first request on a connection makes its buffers.
+                    yield from each(request, fds)
+            yield from bench.peer.drain(many, SMALL_BYTES)
 
 
 @benchmark()
@@ -121,7 +150,7 @@ def framing(bench: Bench) -> Call[None]:
             if request.service_ns:
                 yield from kernel.compute(request.service_ns)
 
-    copy = bench.copy(SMALL_BYTES)
+    copy = bench.copy(SMALL_BYTES) | bench.in_turn(BATCH)
     for _ in range(bench.rounds):
         yield from bench.feed(bench.fds)
         yield from bench.empty(bench.fds)

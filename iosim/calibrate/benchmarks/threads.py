@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from iosim.calibrate.bench import BATCH, Bench, benchmark, times
+import numpy as np
+
+from iosim.calibrate.bench import BATCH, SMALL_BYTES, Bench, benchmark, times
 from iosim.kernel import Call, Kernel
+from iosim.models.base import answer
 
 PAUSE_NS = 100_000
+WAKE_PAUSE_NS = 60_000
+MANY = 256
+"""Threads that are woken in turn."""
 
 
 @benchmark()
@@ -47,6 +53,51 @@ def context_switch(bench: Bench) -> Call[None]:
         expected = dict.fromkeys(names, 1.0)
         bench.note("pass", spent_ns / (2 * BATCH), pulse_ns, **expected)
     yield from kernel.put(there, 0)
+
+
+@benchmark()
+def threads_in_turn(bench: Bench) -> Call[None]:
+    """Waking one of many threads, which sleep in recv on connections of their own, in turn, beside
+    waking always the same one: its memory has left the caches meanwhile (thread_miss_ns), as have
+    its connection's data (connection_miss_ns)."""
+    kernel = bench.kernel
+    yield from bench.connect(MANY, nonblocking=False)
+    spent_ns: list[int] = []
+    all_answered = kernel.queue()
+
+    def answer_each(kernel: Kernel, fd: int) -> Call[None]:
+        while True:
+            # Else the tick of the idle core would go on some times and not at others.
+            bench.place.set_timer(2 * WAKE_PAUSE_NS)
+            began_ns = kernel.thread_time_ns()
+            if (nbytes := (yield from kernel.recv(fd))) <= 0:
+                return
+            yield from answer(kernel, fd, nbytes)
+            spent_ns.append(kernel.thread_time_ns() - began_ns)
+            if len(spent_ns) == 2 * MANY:
+                yield from kernel.put(all_answered, 1)
+
+    for fd in bench.fds:
+        yield from kernel.spawn(answer_each, fd)
+
+    def block(connections: int) -> Call[tuple[list[int], float]]:
+        before_ns = bench.place.pulse_ns()
+        yield from bench.peer.exchange([WAKE_PAUSE_NS] * (2 * MANY), SMALL_BYTES, connections)
+        yield from kernel.get(all_answered)
+        yield from bench.peer.exchanged()
+        times_ns = spent_ns[MANY:]
+        spent_ns.clear()
+        return times_ns, max(before_ns, bench.place.pulse_ns())
+
+    expected = bench.in_turn(MANY, threads=MANY)
+    for _ in range(-(-bench.rounds // 4)):
+        one_ns, pulse_ns = yield from block(1)
+        many_ns, many_pulse_ns = yield from block(MANY)
+        for difference_ns in np.subtract(many_ns, one_ns).tolist():
+            bench.note(
+                f"{MANY} instead of 1", difference_ns, max(pulse_ns, many_pulse_ns), **expected
+            )
+    yield from bench.peer.hang_up(MANY)
 
 
 @benchmark()

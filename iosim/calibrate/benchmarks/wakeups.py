@@ -19,6 +19,8 @@ after 100 us took 27 us of processor time where all pauses were so long, and 40 
 SELDOM = {1_000_000: 16, 4_000_000: 4, 20_000_000: 1}
 """Longer ones, not mixed, so that a row of them does not take too long."""
 IDLE_NS = (*OFTEN, *SELDOM)
+TICKING_NS = tuple(OFTEN)[1:]
+"""Pauses after which it is measured while the tick goes on. Setting a timer takes the shortest."""
 TIMER_NS = 50_000
 """So long after each pause a timer is due that has the tick go on, unless the next tick comes in
 between."""
