@@ -26,18 +26,17 @@ entries of poll and of the program. Assumed. The objects of Linux on x86-64 back
 magnitude: file 192 to 256 bytes, inode 624, socket with inode 832, pipe 192, TCP socket 2368. They
 are aligned, so that the lines between those that are touched are lost as well."""
 
-CONNECTION_BYTES = 8_192
+CONNECTION_BYTES = 16_384
 """What a request and its reply keep in the caches of their connection: sockets, files, inodes and
-entries of interest lists, over loopback those of both ends. Assumed, from the sizes above."""
+entries of interest lists, over loopback those of both ends, and what the program keeps of it.
+Assumed, from the sizes above."""
 
 THREAD_BYTES = 16_384
 """What a thread keeps there that is woken, makes some calls and sleeps again: the stacks in kernel
 and program that it touches, its task_struct of about 10 KiB, the interpreter's frames. Assumed."""
 
 MEMORY_STEPS = 3.0
-"""The step from L3 to memory over that from L2 to L3, in time. Assumed where it is not measured.
-Real servers bear it out: beside 1,000 connections a request on each of 4,000 in turn took three
-times as much more, as did a thread among 8,000 beside one among 256."""
+"""The step from L3 to memory over that from L2 to L3, in time. Assumed where it is not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +73,12 @@ class Caches:
         `memory_steps` more."""
         return _steps(working_set_bytes, self.l2_bytes, self.l3_bytes, self.memory_steps)
 
-    def spread_steps(self, working_set_bytes: int) -> float:
-        """The same of data that is used here and there, so that most of the waiting overlaps;
-        memory is `MEMORY_STEPS` away then, whatever it is for a scan that waits for each line."""
-        return _steps(working_set_bytes, self.l2_bytes, self.l3_bytes, MEMORY_STEPS)
+    def beyond(self, working_set_bytes: int) -> tuple[float, float]:
+        """The share of data of that size that is not in L2, and that is not in L3 either."""
+        beyond_l2 = miss_share(working_set_bytes, self.l2_bytes)
+        if not self.l3_bytes:
+            return beyond_l2, beyond_l2
+        return beyond_l2, miss_share(working_set_bytes, self.l3_bytes)
 
 
 NO_MISSES = Caches(2**63)

@@ -62,6 +62,9 @@ class Prices:
     connection_miss_ns: int = _price(
         "request on a connection whose data comes from L3 instead of L2: extra", call=False
     )
+    connection_far_ns: int = _price(
+        "request on a connection whose data comes from memory instead of L3: extra", call=False
+    )
     delivery_ns: int = _price("from the start of a loopback send to data on the socket", call=False)
     reply_ns: int = _price("from the start of a loopback send to data at the client", call=False)
     select_ns: int = _price("select that finds one descriptor, without the scan")
@@ -98,6 +101,9 @@ class Prices:
     uring_reap_ns: int = _price(
         "io_uring_enter that returns completions, however many: extra", call=False
     )
+    uring_wait_ns: int = _price(
+        "io_uring_enter that has slept: extra beyond what epoll_wait takes", call=False
+    )
     uring_prep_ns: int = _price("one submission filled in by the program", call=False)
     uring_sqe_ns: int = _price(
         "one submission that must wait for data: its arming, in the kernel", call=False
@@ -132,6 +138,7 @@ class Prices:
     thread_miss_ns: int = _price(
         "thread woken whose memory comes from L3 instead of L2: extra", call=False
     )
+    thread_far_ns: int = _price("thread woken whose memory is not in L3 either: extra", call=False)
     context_switch_ns: int = _price("from one thread to another on a core", call=False)
     gil_handoff_ns: int = _price(
         "CPython's global interpreter lock passed on to a thread that waits for it", call=False
@@ -170,13 +177,13 @@ class Prices:
 
     def request_miss_ns(self, connections: int) -> int:
         """What a request takes longer after others on so many connections."""
-        return round(
-            self.connection_miss_ns * self.caches.spread_steps(connections * CONNECTION_BYTES)
-        )
+        beyond_l2, beyond_l3 = self.caches.beyond(connections * CONNECTION_BYTES)
+        return round(self.connection_miss_ns * beyond_l2 + self.connection_far_ns * beyond_l3)
 
     def wakeup_miss_ns(self, threads: int) -> int:
         """What a thread that is woken takes longer after so many others have run."""
-        return round(self.thread_miss_ns * self.caches.spread_steps(threads * THREAD_BYTES))
+        beyond_l2, beyond_l3 = self.caches.beyond(threads * THREAD_BYTES)
+        return round(self.thread_miss_ns * beyond_l2 + self.thread_far_ns * beyond_l3)
 
 
 _COSTS = [f for f in fields(Prices) if f.name != "caches"]

@@ -22,7 +22,8 @@ def round_costs() -> CostProfile:
     values = {name: 100.0 for name in ABOUT if name.endswith("_ns") and name not in free}
     scan = ("select_fd_ns", "select_number_ns", "poll_fd_ns", "fd_miss_ns")
     parts = ("scan_join_fd_ns", "scan_leave_fd_ns", "uring_prep_ns", "aio_take_ns")
-    parts += ("connection_miss_ns", "thread_miss_ns")
+    parts += ("connection_miss_ns", "connection_far_ns", "thread_miss_ns", "thread_far_ns")
+    parts += ("uring_wait_ns",)
     values |= {"copy_ns_per_byte": 1} | dict.fromkeys(scan + parts, 0)
     return profile(values, WakeUp(idle_ns=0, latency_ns=[1000.0], cpu_ns=0))
 

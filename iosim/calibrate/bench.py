@@ -19,13 +19,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from iosim.caches import CONNECTION_BYTES, SCAN_BYTES, THREAD_BYTES, Caches
+from iosim.caches import SCAN_BYTES, Caches
 from iosim.kernel import Call, Kernel
 
 SMALL_BYTES = 64
 """The message where its size does not matter."""
 BATCH = 64
 """Connections, and calls in a block."""
+CONNECTIONS, THREADS = "connections in turn", "threads in turn"
+"""What a row expects beside costs, see `in_turn`."""
 OTHERS = "other programs"
 """What a row tells of that is no measurement: their share of the host's cores meanwhile."""
 
@@ -37,7 +39,7 @@ class Row:
     benchmark: str
     about: str
     expected: Mapping[str, float]
-    """How often each cost of the profile is in it, by name."""
+    """How often each cost of the profile is in it, by name; and see `in_turn`."""
     values: list[float] = field(default_factory=list)
     """ns, or bytes where the costs are."""
     pulses_ns: list[float] = field(default_factory=list)
@@ -195,10 +197,6 @@ class Bench:
         """What a copy of so many bytes should cost."""
         return copy(nbytes, self.place.caches)
 
-    def in_turn(self, connections: int, threads: int = 0) -> dict[str, float]:
-        """What a request on each of so many connections in turn costs beyond one on the same."""
-        return in_turn(self.place.caches, connections, threads)
-
     def scan(
         self, kind: str, fds: int, highest: int, joined: int = 0, evicted: bool = False
     ) -> dict[str, float]:
@@ -254,13 +252,11 @@ def copy(nbytes: int, caches: Caches) -> dict[str, float]:
     return {"copy_ns_per_byte": nbytes, "copy_miss_ns_per_byte": beyond}
 
 
-def in_turn(caches: Caches, connections: int, threads: int = 0) -> dict[str, float]:
+def in_turn(connections: int, threads: int = 0) -> dict[str, float]:
     """What a request on each of so many connections in turn should cost beyond one on the same
-    connection as the last, and waking a thread for each of so many."""
-    costs = {"connection_miss_ns": caches.spread_steps((connections - 1) * CONNECTION_BYTES)}
-    if threads:
-        costs["thread_miss_ns"] = caches.spread_steps((threads - 1) * THREAD_BYTES)
-    return costs
+    connection as the last, and waking a thread for each of so many: how much that is of each cost
+    depends on the caches, and on the third-level one as measured."""
+    return {CONNECTIONS: float(connections)} | ({THREADS: float(threads)} if threads else {})
 
 
 def scan(

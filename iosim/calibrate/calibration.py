@@ -128,12 +128,15 @@ def calibrate(
     progress(1, "done")
     rows, disturbed = quiet(passes)
     noted = estimate.Noted(rows)
-    costs = estimate.costs_of(rows)
+    costs = estimate.costs_of(rows, place.caches)
+    third_level = estimate.third_level(noted, costs, place.caches)
+    if third_level is not None:
+        caches = Caches(place.caches.l2_bytes, *third_level)
+        costs = estimate.costs_of(rows, caches)
     wakeups = estimate.wakeups(noted, costs, place.caches)
     ticking = estimate.wakeups(noted, costs, place.caches, "wakeups_ticking", TICKING_NS)
     costs["client_wake_ns"] = estimate.client_wake(noted, costs, place.caches)
     costs |= estimate.sleep(noted, ticking, costs)
-    third_level = estimate.third_level(noted, costs, place.caches)
     profile = CostProfile(
         name=name,
         runtime=runtime,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from iosim.caches import SCAN_BYTES, Caches, miss_share
-from iosim.calibrate.bench import OTHERS, SMALL_BYTES, Row, copy
+from iosim.caches import CONNECTION_BYTES, NO_MISSES, SCAN_BYTES, THREAD_BYTES, Caches, miss_share
+from iosim.calibrate.bench import CONNECTIONS, OTHERS, SMALL_BYTES, THREADS, Row, copy
 from iosim.calibrate.benchmarks.readiness import COUNTS
 from iosim.calibrate.benchmarks.threads import PAUSE_NS
 from iosim.calibrate.benchmarks.wakeups import IDLE_NS
@@ -27,16 +28,21 @@ PRIORS = {
 the 20 ns in each line of 64 bytes: assumed. A switch between threads always comes with calls that
 are measured nowhere else; half of lmbench's 3.4 us between processes (see the profile `native`)."""
 
+IN_TURN = (
+    (CONNECTIONS, CONNECTION_BYTES, ("connection_miss_ns", "connection_far_ns")),
+    (THREADS, THREAD_BYTES, ("thread_miss_ns", "thread_far_ns")),
+)
+
 QUANTILES = (np.arange(20) + 0.5) / 20
 
 
-def costs_of(rows: Sequence[Row]) -> dict[str, Cost]:
+def costs_of(rows: Sequence[Row], caches: Caches) -> dict[str, Cost]:
     """The costs that fit what the benchmarks have measured, in one pass or in several.
 
     Every row counts by what `typical` says of it.
     """
-    rows = [row for row in rows if row.expected]
-    expected = [_with_language(row.expected) for row in rows]
+    rows = [replace(row, expected=_by_cost(row.expected, caches)) for row in rows if row.expected]
+    expected = [row.expected for row in rows]
     names = [name for name in ABOUT if any(name in costs for costs in expected)]
     design = [[costs.get(name, 0.0) for name in names] for costs in expected]
     measured = [max(1e-3, typical(row.values)) for row in rows]
@@ -60,17 +66,25 @@ def typical(values: Any) -> float:
     return float(trim_mean(values, 0.05))
 
 
-def predicted(expected: Mapping[str, float], costs: Mapping[str, Cost]) -> float:
+def predicted(
+    expected: Mapping[str, float], costs: Mapping[str, Cost], caches: Caches = NO_MISSES
+) -> float:
     """What should be measured, by the costs: the sum of each as often as it is expected."""
-    return sum(times * costs[name].value for name, times in _with_language(expected).items())
+    by_cost = _by_cost(expected, caches)
+    return sum(times * costs[name].value for name, times in by_cost.items())
 
 
-def _with_language(expected: Mapping[str, float]) -> dict[str, float]:
-    """What the language adds to each call is a cost of its own."""
-    calls = sum(times for name, times in expected.items() if name in CALLS)
-    if not calls:
-        return dict(expected)
-    return {**expected, "user_ns": expected.get("user_ns", 0) + calls}
+def _by_cost(expected: Mapping[str, float], caches: Caches) -> dict[str, float]:
+    """How often each cost is in it: of data that is used in turn, what comes from beyond L2 and
+    from beyond L3; and what the language adds to each call is a cost of its own."""
+    costs = dict(expected)
+    for kind, each_bytes, names in IN_TURN:
+        if count := costs.pop(kind, 0):
+            beyond = caches.beyond(round(count - 1) * each_bytes)
+            costs |= dict(zip(names, beyond, strict=True))
+    if calls := sum(times for name, times in costs.items() if name in CALLS):
+        costs["user_ns"] = costs.get("user_ns", 0) + calls
+    return costs
 
 
 def _closest(name: str, rows: Sequence[Row]) -> Row:

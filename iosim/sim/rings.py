@@ -530,7 +530,8 @@ class RingCalls(RingWork, Kernel):
         waiting for data.
         """
         ring.waiting, ring.wanted = self, wanted
-        return self.sleep()
+        yield from self.sleep()
+        self.debt_ns += self.system.prices.uring_wait_ns
 
     def _charge_enter(self) -> None:
         system = self.system

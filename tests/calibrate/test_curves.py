@@ -46,7 +46,7 @@ def test_every_row_is_the_sum_of_its_costs(measured: tuple[CostProfile, Samples]
     for row in samples.rows:
         if row.expected:
             assert np.median(row.values) == pytest.approx(
-                predicted(row.expected, profile.costs), rel=0.1
+                predicted(row.expected, profile.costs, profile.caches), rel=0.1
             ), (row.benchmark, row.about)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import NamedTuple
 
-from iosim.calibrate.bench import BATCH, SMALL_BYTES, Bench, benchmark, each
+from iosim.calibrate.bench import BATCH, SMALL_BYTES, Bench, benchmark, each, in_turn
 from iosim.kernel import READ_BYTES, SIGRTMIN, Call
 
 PAUSE_NS = 2_000_000
@@ -38,7 +38,7 @@ def aio(bench: Bench) -> Call[None]:
     yield from bench.connect(nonblocking=False)
     taken = {"aio_take_ns": 1.0, "context_switch_ns": 1.0}
     # A helper for each connection, and the program.
-    taken |= bench.in_turn(1, threads=BATCH + 1)
+    taken |= in_turn(1, threads=BATCH + 1)
     done = {"aio_helper_ns": 1.0} | bench.copy(SMALL_BYTES)
     begun: list[HandOver] = []
     # Many rounds do not count: a helper that is told of a read which another has taken ends.

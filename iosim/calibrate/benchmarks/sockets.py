@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from iosim.calibrate.bench import BATCH, SMALL_BYTES, Bench, benchmark, each, times
+from iosim.calibrate.bench import BATCH, SMALL_BYTES, Bench, benchmark, each, in_turn, times
 from iosim.kernel import Call
 from iosim.models.base import answer
 
 SIZES_BYTES = (1, 64, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576)
 """What recv is timed with."""
-MANY = 12 * BATCH
-"""Connections whose data no second-level cache holds."""
+MANY = (12 * BATCH, 48 * BATCH)
+"""Connections: the data of so many is not in a second-level cache, and not all of it in L3."""
 
 
 @benchmark()
@@ -103,7 +103,7 @@ def send(bench: Bench) -> Call[None]:
     yield from bench.connect()
     for _ in range(bench.rounds):
         block = each(lambda fd: kernel.send(fd, SMALL_BYTES), bench.fds)
-        copy = bench.copy(SMALL_BYTES) | bench.in_turn(BATCH)
+        copy = bench.copy(SMALL_BYTES) | in_turn(BATCH)
         yield from bench.time(f"{SMALL_BYTES} B", block, BATCH, send_ns=1, **copy)
         yield from bench.peer.drain(BATCH, SMALL_BYTES)
     for _ in range(bench.rounds):
@@ -115,7 +115,7 @@ def send(bench: Bench) -> Call[None]:
 @benchmark()
 def connections_in_turn(bench: Bench) -> Call[None]:
     """recv and send on many connections in turn, beside few: data of those that have been left
-    alone has left the caches (connection_miss_ns)."""
+    alone has left the caches (connection_miss_ns, connection_far_ns)."""
     kernel, copy = bench.kernel, bench.copy(SMALL_BYTES)
     both = {"recv_ns": 1.0, "send_ns": 1.0} | {name: 2 * times for name, times in copy.items()}
 
@@ -123,9 +123,9 @@ def connections_in_turn(bench: Bench) -> Call[None]:
         yield from kernel.recv(fd)
         yield from kernel.send(fd, SMALL_BYTES)
 
-    for many in (BATCH, MANY):
+    for many in (BATCH, *MANY):
         yield from bench.connect(many - len(bench.fds))
-        expected = both | bench.in_turn(many)
+        expected = both | in_turn(many)
         for number in range(1 + max(2, bench.rounds * BATCH // many)):
             for first in range(0, many, BATCH):
                 fds = bench.fds[first : first + BATCH]
@@ -150,7 +150,7 @@ def framing(bench: Bench) -> Call[None]:
             if request.service_ns:
                 yield from kernel.compute(request.service_ns)
 
-    copy = bench.copy(SMALL_BYTES) | bench.in_turn(BATCH)
+    copy = bench.copy(SMALL_BYTES) | in_turn(BATCH)
     for _ in range(bench.rounds):
         yield from bench.feed(bench.fds)
         yield from bench.empty(bench.fds)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any
 
-import numpy as np
-
-from iosim.calibrate.bench import BATCH, SMALL_BYTES, Bench, benchmark, times
+from iosim.calibrate.bench import BATCH, SMALL_BYTES, Bench, benchmark, in_turn, times
 from iosim.kernel import Call, Kernel
 from iosim.models.base import answer
 
 PAUSE_NS = 100_000
 WAKE_PAUSE_NS = 60_000
-MANY = 256
-"""Threads that are woken in turn."""
+THREADS = (256, 3_072)
+"""That are woken in turn: the memory of so many is not in a second-level cache, and not all of it
+in L3."""
+GO_ROUND_FOR = 20
+"""Rounds: going round is many measurements."""
 
 
 @benchmark()
@@ -58,12 +60,12 @@ def context_switch(bench: Bench) -> Call[None]:
 @benchmark()
 def threads_in_turn(bench: Bench) -> Call[None]:
     """Waking one of many threads, which sleep in recv on connections of their own, in turn, beside
-    waking always the same one: its memory has left the caches meanwhile (thread_miss_ns), as have
-    its connection's data (connection_miss_ns)."""
+    waking always the same one: its memory has left the caches meanwhile (thread_miss_ns,
+    thread_far_ns), as have its connection's data."""
     kernel = bench.kernel
-    yield from bench.connect(MANY, nonblocking=False)
     spent_ns: list[int] = []
     all_answered = kernel.queue()
+    wanted = 0
 
     def answer_each(kernel: Kernel, fd: int) -> Call[None]:
         while True:
@@ -74,30 +76,36 @@ def threads_in_turn(bench: Bench) -> Call[None]:
                 return
             yield from answer(kernel, fd, nbytes)
             spent_ns.append(kernel.thread_time_ns() - began_ns)
-            if len(spent_ns) == 2 * MANY:
+            if len(spent_ns) == wanted:
                 yield from kernel.put(all_answered, 1)
 
-    for fd in bench.fds:
-        yield from kernel.spawn(answer_each, fd)
-
-    def block(connections: int) -> Call[tuple[list[int], float]]:
+    def woken(threads: int) -> Call[tuple[list[float], float]]:
+        """Go round twice; what each took the second time, the middle of so many in a row."""
+        nonlocal wanted
+        spent_ns.clear()
+        wanted = 2 * max(threads, BATCH)
         before_ns = bench.place.pulse_ns()
-        yield from bench.peer.exchange([WAKE_PAUSE_NS] * (2 * MANY), SMALL_BYTES, connections)
+        yield from bench.peer.exchange([WAKE_PAUSE_NS] * wanted, SMALL_BYTES, threads)
         yield from kernel.get(all_answered)
         yield from bench.peer.exchanged()
-        times_ns = spent_ns[MANY:]
-        spent_ns.clear()
-        return times_ns, max(before_ns, bench.place.pulse_ns())
+        middles_ns = [
+            median(spent_ns[first : first + BATCH]) for first in range(wanted // 2, wanted, BATCH)
+        ]
+        return middles_ns, max(before_ns, bench.place.pulse_ns())
 
-    expected = bench.in_turn(MANY, threads=MANY)
-    for _ in range(-(-bench.rounds // 4)):
-        one_ns, pulse_ns = yield from block(1)
-        many_ns, many_pulse_ns = yield from block(MANY)
-        for difference_ns in np.subtract(many_ns, one_ns).tolist():
-            bench.note(
-                f"{MANY} instead of 1", difference_ns, max(pulse_ns, many_pulse_ns), **expected
-            )
-    yield from bench.peer.hang_up(MANY)
+    for many in THREADS:
+        before = len(bench.fds)
+        yield from bench.connect(many - before, nonblocking=False)
+        for fd in bench.fds[before:]:
+            yield from kernel.spawn(answer_each, fd)
+        expected = in_turn(many, threads=many)
+        for _ in range(-(-bench.rounds // GO_ROUND_FOR)):
+            (one_ns,), pulse_ns = yield from woken(1)
+            many_ns, many_pulse_ns = yield from woken(many)
+            pulse_ns = max(pulse_ns, many_pulse_ns)
+            for each_ns in many_ns:
+                bench.note(f"{many} instead of 1", each_ns - one_ns, pulse_ns, **expected)
+    yield from bench.peer.hang_up(len(bench.fds))
 
 
 @benchmark()
