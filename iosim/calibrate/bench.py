@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
+from math import gcd
 from typing import Any, NamedTuple, Protocol
 
 from iosim.caches import SCAN_BYTES, Caches
@@ -28,6 +30,7 @@ BATCH = 64
 """Connections, and calls in a block."""
 CONNECTIONS, THREADS = "connections in turn", "threads in turn"
 """What a row expects beside costs, see `in_turn`."""
+_GOLDEN = 0.618034
 OTHERS = "other programs"
 """What a row tells of that is no measurement: their share of the host's cores meanwhile."""
 
@@ -63,13 +66,13 @@ class Peer(Protocol):
     def connect(self, count: int) -> Call[None]:
         """Open connections."""
 
-    def send(self, first: int, count: int, nbytes: int) -> Call[tuple[float, float]]:
-        """Send on `count` connections from `first` on; returns the time that each send took, ns,
-        and the pulse of its core."""
+    def send(self, first: int, count: int, nbytes: int, step: int = 1) -> Call[tuple[float, float]]:
+        """Send on `count` connections from `first` on, every `step`-th; returns the time that each
+        send took, ns, and the pulse of its core."""
 
     def exchange(self, pauses_ns: Sequence[int], nbytes: int, connections: int = 1) -> Call[None]:
         """Begin to send, so long after each answer of as many bytes, on the first connections in
-        turn."""
+        turn: those of `turns`."""
 
     def exchanged(self) -> Call[list[Exchange]]:
         """What has come of it, when all is answered."""
@@ -204,8 +207,11 @@ class Bench:
         return scan(kind, fds, highest, self.place.caches, joined, evicted)
 
     def feed(self, fds: Sequence[int], nbytes: int = SMALL_BYTES) -> Call[None]:
-        """Have the peer send on neighbouring connections."""
-        yield from self.peer.send(self.fds.index(fds[0]), len(fds), nbytes)
+        """Have the peer send on connections that are equally far apart."""
+        first, step = self.fds.index(fds[0]), 1
+        if len(fds) > 1:
+            step = self.fds.index(fds[1]) - first
+        yield from self.peer.send(first, len(fds), nbytes, step)
 
     def empty(self, fds: Sequence[int]) -> Call[None]:
         """Read what is there."""
@@ -250,6 +256,13 @@ def copy(nbytes: int, caches: Caches) -> dict[str, float]:
     """What a copy of so many bytes should cost."""
     beyond = nbytes * caches.steps(2 * nbytes)
     return {"copy_ns_per_byte": nbytes, "copy_miss_ns_per_byte": beyond}
+
+
+def turns(messages: int, connections: int) -> list[int]:
+    """On which of the connections each message goes: on all in turn, with neighbours in memory far
+    apart in time, as at random, so that nothing fetches ahead."""
+    step = next(step for step in count(round(_GOLDEN * connections)) if gcd(step, connections) == 1)
+    return [number * step % connections for number in range(messages)]
 
 
 def in_turn(connections: int, threads: int = 0) -> dict[str, float]:

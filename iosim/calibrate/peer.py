@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from time import monotonic_ns
 from typing import Any
 
-from iosim.calibrate.bench import Exchange
+from iosim.calibrate.bench import Exchange, turns
 from iosim.host.child import attach
 from iosim.host.load import Load, connected, send_whole
 from iosim.host.pulse import pulse_ns
@@ -121,12 +121,12 @@ def main() -> None:
         pipe.tell(answer)
 
 
-def send(clients: Clients, first: int, count: int, nbytes: int) -> tuple[float, float]:
+def send(clients: Clients, first: int, count: int, nbytes: int, step: int) -> tuple[float, float]:
     """Send on so many connections: how long each took, and the pulse of the core."""
     message = bytes(nbytes)
     before_ns = pulse_ns()
     began_ns = monotonic_ns()
-    for sock in clients.sockets[first : first + count]:
+    for sock in clients.sockets[first : first + count * step : step]:
         send_whole(sock, message)
     took_ns = (monotonic_ns() - began_ns) / count
     return took_ns, max(before_ns, pulse_ns())
@@ -137,7 +137,7 @@ def exchange(
 ) -> list[Exchange]:
     """Send in turn, so long after each answer of as many bytes, as the load generator does."""
     load = Load(sockets, nbytes, nbytes)
-    turns = [number % len(sockets) for number in range(len(pauses_ns))]
-    times = load.run(turns, list(pauses_ns), True, False, PATIENCE_S, one_by_one=True)
+    connection = turns(len(pauses_ns), len(sockets))
+    times = load.run(connection, list(pauses_ns), True, False, PATIENCE_S, one_by_one=True)
     seen = zip(times["sent_ns"], times["took_ns"], times["replied_ns"], strict=True)
     return [Exchange(*one) for one in seen]

@@ -83,8 +83,8 @@ class HostPeer:
         return
         yield
 
-    def send(self, first: int, count: int, nbytes: int) -> Call[tuple[float, float]]:
-        took: tuple[float, float] = self._ask("send", first, count, nbytes)
+    def send(self, first: int, count: int, nbytes: int, step: int = 1) -> Call[tuple[float, float]]:
+        took: tuple[float, float] = self._ask("send", first, count, nbytes, step)
         return took
         yield
 

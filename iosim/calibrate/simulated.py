@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from itertools import cycle
 from typing import Any
 
 import numpy as np
 
-from iosim.calibrate.bench import BENCHMARKS, Bench, Exchange, Peer, Row
+from iosim.calibrate.bench import BENCHMARKS, Bench, Exchange, Peer, Row, turns
 from iosim.costs import CostProfile
 from iosim.errors import RunFailed
 from iosim.kernel import Call
@@ -132,9 +131,9 @@ class SimulatedPeer:
             self._opened += 1
             connect(self._system, self._listener, self._connections[-1])
 
-    def send(self, first: int, count: int, nbytes: int) -> Call[tuple[float, float]]:
+    def send(self, first: int, count: int, nbytes: int, step: int = 1) -> Call[tuple[float, float]]:
         yield from self._kernel.pay()
-        for connection in self._connections[first : first + count]:
+        for connection in self._connections[first : first + count * step : step]:
             deliver(self._system, connection, nbytes)
         prices = self._system.prices
         return prices.client_send_ns + prices.copy_ns(nbytes), 0
@@ -142,7 +141,7 @@ class SimulatedPeer:
     def exchange(self, pauses_ns: Sequence[int], nbytes: int, connections: int = 1) -> Call[None]:
         yield from self._kernel.pay()
         self._exchanged = []
-        self._turns = cycle(self._connections[:connections])
+        self._turns = (self._connections[turn] for turn in turns(len(pauses_ns), connections))
         self._pauses_ns.extend(pauses_ns)
         self._message_bytes = nbytes
         self._send_in(self._pauses_ns.popleft())
