@@ -151,7 +151,7 @@ def calibrate(
         pulse_ns=shortest_ns(chain.from_iterable(passes)) or None,
         # What other programs took is no part of the host.
         interference=None if _others(passes) > MOST_OF_OTHERS else estimate.interference(noted),
-        warnings=_warnings(passes, disturbed),
+        warnings=_warnings(passes, disturbed, estimate.missing(costs)),
     )
     return profile, steps
 
@@ -166,7 +166,9 @@ def _others(passes: Sequence[Sequence[Row]]) -> float:
     return fmean(chain.from_iterable(shares)) if shares else 0.0
 
 
-def _warnings(passes: Sequence[Sequence[Row]], disturbed: Sequence[str]) -> list[str]:
+def _warnings(
+    passes: Sequence[Sequence[Row]], disturbed: Sequence[str], missing: Sequence[str]
+) -> list[str]:
     """What speaks against a calibration."""
     warnings = []
     if (share := _others(passes)) > MOST_OF_OTHERS:
@@ -178,5 +180,10 @@ def _warnings(passes: Sequence[Sequence[Row]], disturbed: Sequence[str]) -> list
         warnings.append(
             f"the core never ran at full speed during {', '.join(disturbed)}: their costs may be "
             "too high; calibrate again when the host is quiet"
+        )
+    if missing:
+        warnings.append(
+            f"{', '.join(missing)} could not be measured and {'is' if len(missing) == 1 else 'are'}"
+            " as in the profile native"
         )
     return warnings

@@ -244,6 +244,16 @@ def interference(noted: Noted) -> Interference | None:
     return Interference(per_s=_rounded(gaps_ns.size / spun_s), duration_ns=duration_ns)
 
 
+UNMEASURABLE = ("irq_ns", "softirq_ns_per_packet", "poll_entry_bytes", "gil_handoff_ns")
+"""Loopback has no network card; an entry is too little to be told from the rest of a process; and
+not every Python has the lock."""
+
+
+def missing(costs: Mapping[str, Cost]) -> list[str]:
+    """What should have been measured and was not."""
+    return [name for name in ABOUT if name not in costs and name not in UNMEASURABLE]
+
+
 def fill(costs: Mapping[str, Cost]) -> dict[str, Cost]:
     """All costs in their order; what was not measured is that of the native profile."""
     native = CostProfile.shipped("native").costs

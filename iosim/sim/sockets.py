@@ -504,7 +504,8 @@ class SocketCalls(Thread):
             self.charge(prices.eagain_ns)
             return EAGAIN
         sent = max(0, taken)
-        self.charge(prices.send_ns + system.copy_ns[sent] + system.reply_on(connection))
+        miss_ns = system.reply_on(connection) if sent else 0
+        self.charge(prices.send_ns + system.copy_ns[sent] + miss_ns)
         if connection.nonblocking or connection.shut:
             return sent or taken
         connection.holders += 1

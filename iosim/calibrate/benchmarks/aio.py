@@ -42,7 +42,7 @@ def aio(bench: Bench) -> Call[None]:
     done = {"aio_helper_ns": 1.0} | bench.copy(SMALL_BYTES)
     begun: list[HandOver] = []
     # Many rounds do not count: a helper that is told of a read which another has taken ends.
-    for _ in range(3 * bench.rounds):
+    for _ in range(6 * bench.rounds):
         yield from bench.answer(bench.fds)
         yield from bench.feed(bench.fds)
         yield from _helped(bench, "helper", _hand_over_and_take(bench, begun), taken | done)
