@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from iosim.caches import NO_MISSES, SCAN_BYTES, Caches
+from iosim.caches import CONNECTION_BYTES, NO_MISSES, SCAN_BYTES, THREAD_BYTES, Caches
 from iosim.costs import (
     ABOUT,
     CALLS,
     FAMILIES,
     RATES,
     SCHEMA,
+    Cost,
     CostProfile,
     Prices,
     WakeUp,
@@ -29,6 +30,7 @@ from iosim.costs import (
     wakeup_after,
 )
 from iosim.errors import IosimError
+from iosim.machine import Machine
 from iosim.sim import simulate
 from iosim.sim.wakeups import WakeUps
 from iosim.workload import Workload
@@ -150,6 +152,66 @@ def test_a_copy_costs_more_once_both_its_ends_leave_l2() -> None:
     assert prices.copy_ns(1_000) == 1_000 * in_l2_ns
     assert prices.copy_ns(2_000) == pytest.approx(2_000 * (in_l2_ns + 0.7968 * beyond_ns), rel=1e-4)
     assert prices.copy_ns(10**6) == pytest.approx(10**6 * (in_l2_ns + beyond_ns))
+
+
+ONE_BY_ONE = Workload(connections=3, requests=60, arrivals="even", rate_per_s=1_000)
+"""Each is answered long before the next comes."""
+
+
+def others_before() -> int:
+    """How many of these requests come after one on another connection."""
+    connection = ONE_BY_ONE.schedule(1).connection
+    return int((connection[1:] != connection[:-1]).sum())
+
+
+def spent_ns(model: str, name: str) -> int:
+    """What a run takes longer if nothing stays in L2 and that cost is 1000."""
+    host = {"l2_bytes": 1, "l3_bytes": 2**40}
+    cheap = NATIVE.model_copy(update={"host": host}).scaled(
+        connection_miss_ns=0, thread_miss_ns=0, fd_miss_ns=0, copy_miss_ns_per_byte=0
+    )
+    costs = cheap.costs | {name: Cost(value=1_000, source="assumed")}
+    dear = cheap.model_copy(update={"costs": costs})
+    runs = [simulate(model, ONE_BY_ONE, profile=profile) for profile in (cheap, dear)]
+    return runs[1].cpu_ns - runs[0].cpu_ns
+
+
+@pytest.mark.parametrize("model", ["epoll", "blocking", "io_uring"])
+def test_a_request_costs_more_after_others_on_other_connections(model: str) -> None:
+    """But the last, which pays after its reply, when the run is over."""
+    last, before = ONE_BY_ONE.schedule(1).connection[-2:]
+    assert last != before
+    assert spent_ns(model, "connection_miss_ns") == 1_000 * (others_before() - 1)
+
+
+def test_a_thread_costs_more_after_others_have_run() -> None:
+    """Of the first request's nothing is claimed: it comes after all threads have started."""
+    assert spent_ns("epoll", "thread_miss_ns") == 0
+    assert spent_ns("blocking", "thread_miss_ns") // 1_000 - others_before() in (0, 1)
+
+
+def test_misses_grow_with_what_others_have_used() -> None:
+    """Up to L2 nothing, then with the share that it misses, and beyond L3 with that one's too."""
+    host = {"l2_bytes": 10 * CONNECTION_BYTES, "l3_bytes": 100 * CONNECTION_BYTES}
+    profile = NATIVE.model_copy(update={"host": host})
+    prices, caches = profile.prices(), profile.caches
+    near, far = prices.connection_miss_ns, prices.connection_far_ns
+    assert prices.request_miss_ns(10) == 0
+    for count in (20, 100, 300):
+        beyond_l2, beyond_l3 = caches.beyond(count * CONNECTION_BYTES)
+        assert prices.request_miss_ns(count) == round(near * beyond_l2 + far * beyond_l3)
+    assert caches.beyond(100 * CONNECTION_BYTES)[1] == 0 < caches.beyond(300 * CONNECTION_BYTES)[1]
+    threads = 10 * CONNECTION_BYTES // THREAD_BYTES
+    assert prices.wakeup_miss_ns(threads) == 0 < prices.wakeup_miss_ns(2 * threads)
+
+
+def test_the_machine_of_a_profile_has_the_ticks_of_its_host() -> None:
+    """Without them that of everybody; two cores scale the base slice by two, and its end is noticed
+    at the next tick."""
+    assert NATIVE.machine() == Machine()
+    host = {"cores": 2, "tick_ns": 1_000_000}
+    machine = NATIVE.model_copy(update={"host": host}).machine()
+    assert (machine.tick_ns, machine.time_slice_ns) == (1_000_000, 2_000_000)
 
 
 def test_scaled_profile_is_marked() -> None:

@@ -6,13 +6,15 @@ import base64
 import html as markup
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from iosim import CostProfile
-from iosim.agreement import SHORT
+from iosim.agreement import SHORT, Agreement
 from iosim.compare import Cell
 from iosim.phases import REGIONS
 from iosim.plots import FAINT, PALETTE, canvas, distributions, duration, style
@@ -63,26 +65,52 @@ def excess(data: pd.DataFrame, name: str) -> pd.Series[float]:
     return error.where(error > noise.fillna(0), 0.0)
 
 
-def orders(data: pd.DataFrame, name: str) -> tuple[float, int, int]:
-    """Kendall's tau over the models, the mean over the loads; and in how many loads the winner is
-    right, of those where the real gap exceeds the noise."""
-    taus, right, decided = [], 0, 0
-    for _, rows in data[data["tells"]].groupby("load"):
-        if len(rows) < 2:
-            continue
-        columns = {part: rows.set_index("model")[f"{name}, {part}"] for part in PARTS}
-        simulated, real, noise = (columns[part].to_dict() for part in PARTS)
-        tau = kendall(list(simulated.values()), list(real.values()))
-        if tau is not None:
-            taus.append(tau)
+@dataclass(frozen=True)
+class Orders:
+    """How simulation and reality put the models in order by one figure, over all loads."""
+
+    tau: float
+    """Kendall's tau, the mean over the loads."""
+    own_tau: float
+    """The same of each real run against the median of the others: nearly equal models swap places
+    by noise."""
+    pairs: tuple[int, int]
+    """Of the pairs of models that are farther apart in reality than the noise of either: those in
+    the right order, and all."""
+    winners: tuple[int, int]
+    """Of the loads in which the real gap between the best two exceeds their noise: those in which
+    the simulation names the same best, and all."""
+
+
+def orders(cells: Sequence[Cell], loads: Sequence[str], name: str) -> Orders | None:
+    """By a figure; None if no load has two models that can be told."""
+    by_load: dict[str, dict[str, Agreement]] = {}
+    for cell, load in zip(cells, loads, strict=True):
+        if cell.tells:
+            by_load.setdefault(load, {})[cell.model] = cell.agreement
+    taus, own_taus, pairs, winners = [], [], [], []
+    for found in by_load.values():
+        simulated = {model: one.simulated[name] for model, one in found.items()}
+        real = {model: one.real[name] for model, one in found.items()}
+        noise = {model: abs(one.noise[name]) for model, one in found.items() if one.noise}
+        taus.append(kendall(list(simulated.values()), list(real.values())))
+        runs = [[run.figures[name] for run in one.real_samples] for one in found.values()]
+        for number in range(min(map(len, runs)) if noise else 0):
+            others = [np.median(np.delete(values, number)) for values in runs]
+            own_taus.append(kendall([values[number] for values in runs], others))
+        for a, b in combinations(noise, 2):
+            if abs(real[a] / real[b] - 1) > max(noise[a], noise[b]):
+                pairs.append((simulated[a] < simulated[b]) == (real[a] < real[b]))
         best = winner(simulated, real, noise)
         if best is not None and best.agrees is not None:
-            decided += 1
-            right += best.agrees
-    return float(np.mean(taus)) if taus else float("nan"), right, decided
-
-
-PARTS = ("simulated", "real", "noise")
+            winners.append(best.agrees)
+    known, own = ([tau for tau in each if tau is not None] for each in (taus, own_taus))
+    if not known:
+        return None
+    own_tau = float(np.mean(own)) if own else float("nan")
+    return Orders(
+        float(np.mean(known)), own_tau, (sum(pairs), len(pairs)), (sum(winners), len(winners))
+    )
 
 
 def by_model(told: pd.DataFrame) -> list[str]:
@@ -103,7 +131,17 @@ def by_model(told: pd.DataFrame) -> list[str]:
     return lines
 
 
-def summary(data: pd.DataFrame, profile: CostProfile, refused: dict[str, str]) -> str:
+def _of(parts: tuple[int, int]) -> str:
+    return f"{parts[0]} of {parts[1]}"
+
+
+def summary(
+    cells: Sequence[Cell],
+    loads: Sequence[str],
+    data: pd.DataFrame,
+    profile: CostProfile,
+    refused: dict[str, str],
+) -> str:
     """What came of it, in Markdown."""
     told = data[data["tells"]]
     lines = [
@@ -121,12 +159,13 @@ def summary(data: pd.DataFrame, profile: CostProfile, refused: dict[str, str]) -
         )
     lines += ["", *by_model(told), ""]
     for name in MAPPED:
-        tau, right, decided = orders(data, name)
-        if np.isnan(tau):
+        if (order := orders(cells, loads, name)) is None:
             continue
         lines.append(
-            f"Order of the models by {SHORT[name]}: Kendall's tau {tau:.2f} on average; the right "
-            f"winner in {right} of {decided} loads where reality decides."
+            f"Order of the models by {SHORT[name]}: Kendall's tau {order.tau:.2f} on average, "
+            f"{order.own_tau:.2f} of one real run against the others; {_of(order.pairs)} pairs "
+            "that are farther apart than the noise are in the right order; the right winner in "
+            f"{_of(order.winners)} loads where reality decides."
         )
     beyond_by = pd.concat({name: excess(told, name) / TARGETS[name] for name in TARGETS}, axis=1)
     worst = told.assign(times=beyond_by.max(axis=1)).sort_values("times", ascending=False)

@@ -150,7 +150,7 @@ def main() -> int:
     with replacing(options.out / "data.csv") as unfinished:
         data.to_csv(unfinished, index=False, float_format="%.6g")
     save(draw(data), options.out / "figure.png")
-    text = summary(data, simulated_profile, refused | failed)
+    text = summary(found, names, data, simulated_profile, refused | failed)
     for name, content in (
         ("summary.md", text),
         ("report.html", html(found, names, data, text, simulated_profile)),

@@ -144,6 +144,8 @@ def test_facts(tmp_path: Path) -> None:
     found = facts(files)
     assert (found["cpu"], found["l1d_bytes"], found["l2_bytes"]) == ("Some CPU", 48 * 1024, None)
     assert found["virtualised"] is True
+    # CONFIG_HZ of Linux is one of few.
+    assert found["tick_ns"] in {10_000_000, 4_000_000, 3_333_333, 1_000_000}
     assert found["mitigations"] == "spectre_v1 spectre_v2"
     assert mitigations(Files(tmp_path / "empty")) == []
     assert virtualised(host(tmp_path, LAPTOP)) is False

@@ -299,6 +299,14 @@ def test_filling_in_a_submission_delays_the_next_call() -> None:
     assert rows(run) == [(0, 10_000, 10_000, 11_050, 11_050, 14_750, 14_750, 16_950, 18_980)]
 
 
+def test_a_call_on_a_ring_that_has_slept_costs_more() -> None:
+    """By 30, before the receive."""
+    costs = dict(COSTS.costs)
+    costs["uring_wait_ns"] = costs["uring_wait_ns"].model_copy(update={"value": 30})
+    run = simulate("io_uring", ONE, profile=COSTS.model_copy(update={"costs": costs}))
+    assert rows(run) == [(0, 10_000, 10_000, 11_050, 11_050, 14_780, 14_780, 16_900, 18_930)]
+
+
 @pytest.mark.parametrize(("model", "base_ns"), [("select", 14_490), ("poll", 14_670)])
 def test_wait_queues_are_left_after_the_sleep(model: str, base_ns: int) -> None:
     """2 x 25 for listener and connection delay the news; joining them took place before."""
