@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from math import gcd
 from typing import Any, NamedTuple, Protocol
 
@@ -110,6 +109,12 @@ class Place(Protocol):
     def threads(self) -> int:
         """How many threads the program has, those of its libraries included."""
 
+    def most_connections(self) -> int:
+        """How many there can be."""
+
+    def most_threads(self) -> int:
+        """How many threads the program can have."""
+
     def set_timer(self, ns: int) -> None:
         """Set a timer of the kernel that is due in so long a time, and may be set anew before."""
 
@@ -191,10 +196,12 @@ class Bench:
         self.overhead_ns = sorted(seen)[len(seen) // 2]
 
     def connect(self, count: int = BATCH, nonblocking: bool = True) -> Call[None]:
-        """Open connections."""
-        yield from self.peer.connect(count)
-        for _ in range(count):
-            self.fds.append((yield from self.kernel.accept(self.listener, nonblocking)))
+        """Open connections, so many at a time that all of them can wait to be accepted."""
+        for first in range(0, count, BATCH):
+            portion = min(BATCH, count - first)
+            yield from self.peer.connect(portion)
+            for _ in range(portion):
+                self.fds.append((yield from self.kernel.accept(self.listener, nonblocking)))
 
     def copy(self, nbytes: int) -> dict[str, float]:
         """What a copy of so many bytes should cost."""
@@ -261,7 +268,8 @@ def copy(nbytes: int, caches: Caches) -> dict[str, float]:
 def turns(messages: int, connections: int) -> list[int]:
     """On which of the connections each message goes: on all in turn, with neighbours in memory far
     apart in time, as at random, so that nothing fetches ahead."""
-    step = next(step for step in count(round(_GOLDEN * connections)) if gcd(step, connections) == 1)
+    steps = range(round(_GOLDEN * connections), connections + 1)
+    step = next(step for step in steps if gcd(step, connections) == 1)
     return [number * step % connections for number in range(messages)]
 
 

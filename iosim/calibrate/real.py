@@ -25,7 +25,7 @@ from iosim.host.kernel import HostKernel
 from iosim.host.pulse import calm_pulse_ns, pulse_ns
 from iosim.host.resources import ticks
 from iosim.host.server import listen, raise_file_limit
-from iosim.host.thishost import cores
+from iosim.host.thishost import cores, most_connections, most_threads, open_files
 from iosim.host.thread import Server
 from iosim.kernel import Call, drive
 from iosim.models import MODELS
@@ -150,6 +150,12 @@ class HostPlace:
 
     def threads(self) -> int:
         return len(os.listdir("/proc/self/task"))
+
+    def most_connections(self) -> int:
+        return most_connections(open_files())[0]
+
+    def most_threads(self) -> int:
+        return min(most_threads(), self.most_connections())
 
     def set_timer(self, ns: int) -> None:
         signal.setitimer(signal.ITIMER_REAL, ns / 1e9)

@@ -79,13 +79,20 @@ class SimulatedPlace:
         self.listener = listener.fd
         self.caches = caches
         self.peer: Peer = SimulatedPeer(kernel, listener)
+        self._timer = 0
 
     def threads(self) -> int:
         return len(self.kernel.system.tasks)
 
+    def most_connections(self) -> int:
+        return 1 << 20
+
+    most_threads = most_connections
+
     def set_timer(self, ns: int) -> None:
         if (ticks := self.kernel.cpu.ticks) is not None:
-            ticks.set(self.kernel.now_ns + ns)
+            ticks.take_back(self._timer)
+            self._timer = ticks.set(self.kernel.now_ns + ns)
 
     def memory_bytes(self) -> int:
         return self.kernel.system.memory.taken_bytes

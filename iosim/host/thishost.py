@@ -14,6 +14,8 @@ from iosim.host.files import HERE, Files
 from iosim.models import Model
 from iosim.workload import Workload
 
+_SPARE_THREADS = 256
+"""Threads that others have, and those of a run beside its connections."""
 _SPARE_FILES = 64
 """Descriptors that a process of a run needs beside its connections."""
 # Python does not name them:
@@ -137,6 +139,17 @@ def most_connections(most_files: int, files: Files = HERE) -> tuple[int, str]:
         ports = ends[1] - ends[0] + 1
         limits.append((ports, f"{ports} local ports (net.ipv4.ip_local_port_range)"))
     return min(limits)
+
+
+def most_threads(files: Files = HERE) -> int:
+    """How many threads there can be beside others: of this user, on this host, in this container
+    (clone(2), EAGAIN; pids.max, Documentation/admin-guide/cgroup-v2.rst)."""
+    limits = [
+        _unless_infinite(resource.getrlimit(resource.RLIMIT_NPROC)[0]),
+        files.number("/proc/sys/kernel/threads-max"),
+        files.number("/sys/fs/cgroup/pids.max"),
+    ]
+    return max(0, min(limit for limit in limits if limit is not None) - _SPARE_THREADS)
 
 
 def check(workload: Workload) -> None:

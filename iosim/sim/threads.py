@@ -64,8 +64,11 @@ class ThreadCalls(Thread):
         prices = self.system.prices
         self.system.syscalls["clock_nanosleep"] += 1
         late_ns = ns + prices.timer_slack_ns
-        if (ticks := self.cpu.ticks) is not None:
-            ticks.set(self.env.now_ns + late_ns)
         call_in(self.env, late_ns, lambda _: self.cpu.wake(self))
-        yield from self.sleep()
+        if (ticks := self.cpu.ticks) is None:
+            yield from self.sleep()
+        else:
+            tick = ticks.set(self.env.now_ns + late_ns)
+            yield from self.sleep()
+            ticks.take_back(tick)
         self.charge(prices.nanosleep_ns)

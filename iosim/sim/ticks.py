@@ -40,9 +40,16 @@ class Ticks:
         """Whether they do on a core that has idled since then."""
         return self._due.get(idle_since_ns // self._tick_ns + 1, 0) > 0
 
-    def set(self, due_ns: int) -> None:
-        """Set a timer that will not be taken back."""
-        self._add(-(-due_ns // self._tick_ns))
+    def set(self, due_ns: int) -> int:
+        """Set a timer, to be taken back once it has gone off; returns its tick."""
+        tick = -(-due_ns // self._tick_ns)
+        self._add(tick)
+        return tick
+
+    def take_back(self, tick: int) -> None:
+        """Of a timer that is due by that tick."""
+        if tick in self._due:
+            self._due[tick] -= 1
 
     def delay_ack(self, connection: Acknowledging) -> None:
         """A message has come or gone; its timer is due at the first tick after the delay."""
@@ -51,8 +58,7 @@ class Ticks:
         if tick == before:
             return
         connection.ack_tick = tick
-        if before in self._due:
-            self._due[before] -= 1
+        self.take_back(before)
         self._add(tick)
 
     def _add(self, tick: int) -> None:

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from iosim.host.files import Files
 from iosim.host.resources import Ticks, cpu_quota, memory_bytes, ticks
-from iosim.host.thishost import facts, mitigations, most_connections, virtualised
+from iosim.host.thishost import (
+    facts,
+    mitigations,
+    most_connections,
+    most_threads,
+    virtualised,
+)
 
 MISSING = "/proc/nothing"
 
@@ -76,6 +82,7 @@ def test_no_ticks(stat: str, tmp_path: Path) -> None:
 
 
 GROUP = "/sys/fs/cgroup"
+THREADS = "/proc/sys/kernel/threads-max"
 
 
 @pytest.mark.parametrize(
@@ -149,6 +156,14 @@ def test_facts(tmp_path: Path) -> None:
     assert found["mitigations"] == "spectre_v1 spectre_v2"
     assert mitigations(Files(tmp_path / "empty")) == []
     assert virtualised(host(tmp_path, LAPTOP)) is False
+
+
+def test_most_threads(tmp_path: Path) -> None:
+    """The least of the limits, less what others need."""
+    pids = "/sys/fs/cgroup/pids.max"
+    assert most_threads(host(tmp_path, {pids: "1000\n"})) == 1_000 - 256
+    assert most_threads(host(tmp_path, {pids: "max\n", THREADS: "900\n"})) == 900 - 256
+    assert most_threads(host(tmp_path, {pids: "100\n"})) == 0
 
 
 def test_most_connections(tmp_path: Path) -> None:

@@ -25,8 +25,10 @@ def test_a_timer_is_due_at_the_tick_after_it() -> None:
     assert not ticks.go_on(0)
     ticks.set(9 * MS)
     assert [ms for ms in range(20) if ticks.go_on(ms * MS)] == [8, 9, 10, 11]
-    ticks.set(4 * MS)
+    tick = ticks.set(4 * MS)
     assert [ms for ms in range(8) if ticks.go_on(ms * MS)] == [0, 1, 2, 3]
+    ticks.take_back(tick)
+    assert not ticks.go_on(0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 30 * MS)), max_size=150))

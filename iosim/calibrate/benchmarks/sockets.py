@@ -124,6 +124,8 @@ def connections_in_turn(bench: Bench) -> Call[None]:
         yield from kernel.send(fd, SMALL_BYTES)
 
     for many in (BATCH, *MANY):
+        if many > bench.place.most_connections():
+            break
         yield from bench.connect(many - len(bench.fds))
         expected = both | in_turn(many)
         for number in range(1 + max(2, bench.rounds * BATCH // many)):

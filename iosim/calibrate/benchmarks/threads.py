@@ -94,6 +94,8 @@ def threads_in_turn(bench: Bench) -> Call[None]:
         return middles_ns, max(before_ns, bench.place.pulse_ns())
 
     for many in THREADS:
+        if many > bench.place.most_threads():
+            break
         before = len(bench.fds)
         yield from bench.connect(many - before, nonblocking=False)
         for fd in bench.fds[before:]:
