@@ -17,7 +17,7 @@ help:
 	@echo '                   (for some models only: make compare ARGS="epoll select")'
 	@echo 'make test          check style, types and import directions, and run every test'
 	@echo 'make experiments   make the committed data and figures of the experiments again'
-	@echo 'make validation    the same of experiments/validation, which experiments leaves out: 35 minutes'
+	@echo 'make validation    the same of experiments/validation, which experiments leaves out: 20 minutes'
 	@echo 'make clean         remove .venv and caches'
 
 compare: .venv/.installed

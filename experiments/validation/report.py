@@ -81,6 +81,12 @@ class Orders:
     """Of the loads in which the real gap between the best two exceeds their noise: those in which
     the simulation names the same best, and all."""
 
+    @property
+    def decided_tau(self) -> float:
+        """Kendall's tau over `pairs` alone: the share in the right order less that in the wrong."""
+        right, pairs = self.pairs
+        return 2 * right / pairs - 1 if pairs else float("nan")
+
 
 def orders(cells: Sequence[Cell], loads: Sequence[str], name: str) -> Orders | None:
     """By a figure; None if no load has two models that can be told."""
@@ -163,9 +169,9 @@ def summary(
             continue
         lines.append(
             f"Order of the models by {SHORT[name]}: Kendall's tau {order.tau:.2f} on average, "
-            f"{order.own_tau:.2f} of one real run against the others; {_of(order.pairs)} pairs "
-            "that are farther apart than the noise are in the right order; the right winner in "
-            f"{_of(order.winners)} loads where reality decides."
+            f"{order.own_tau:.2f} of one real run against the others, {order.decided_tau:.2f} over "
+            f"the pairs that are farther apart than the noise ({_of(order.pairs)} in the right "
+            f"order); the right winner in {_of(order.winners)} loads where reality decides."
         )
     beyond_by = pd.concat({name: excess(told, name) / TARGETS[name] for name in TARGETS}, axis=1)
     worst = told.assign(times=beyond_by.max(axis=1)).sort_values("times", ascending=False)

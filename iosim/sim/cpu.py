@@ -149,7 +149,7 @@ class Task:
         self.waited_ns = 0
         """How long it has slept in phase 1 since the load began."""
         self.preemptions = 0
-        """How often others took the core from the thread."""
+        """How often others took the core from the thread, and it got it back."""
         self._preempted_ns = 0
         cpu.tasks += 1
         self._since_ns = cpu.env.now_ns
@@ -358,10 +358,10 @@ class Task:
         self.alarm = Alarm(self.env)
         self.alarm.callbacks.append(self._regain_core)
         self.enter(PREEMPT, now_ns)
-        self.preemptions += 1
 
     def _regain_core(self, _: simpy.Event) -> None:
         """The core is back: what was left to pay ends that much later."""
+        self.preemptions += 1
         self.held_up_ns += self.env.now_ns - self._preempted_ns
         slice_end_ns = self.slice_end_ns
         self.take_core()
@@ -479,7 +479,7 @@ class Cpu:
         now = self.env.now_ns
         self.wakeup_count += 1
         task.enter(WAKE, now)
-        if others := min(self.switch_count - task.slept_at, self.tasks):
+        if others := min(self.switch_count - task.slept_at, self.tasks - 1):
             task.cold_ns = self._miss_ns[others]
             task.debt_ns += task.cold_ns
         core = task.core

@@ -87,9 +87,11 @@ def test_show_holds_everything(name: str, iosim: Command) -> None:
         assert Cost(**{key: value[key] for key in Cost.model_fields}) == profile.costs[cost]
         assert value["about"] == ABOUT[cost]
         assert cost in FAMILIES[value["family"]]
-    assert [row["idle_ns"] for row in said["wakeup"]] == [row.idle_ns for row in profile.wakeup]
+    for part in ("wakeup", "wakeup_ticking"):
+        woken = getattr(profile, part)
+        assert [row["idle_ns"] for row in said[part]] == [row.idle_ns for row in woken]
     whole = profile.model_dump()
-    for part in whole.keys() - {"schema_version", "costs", "wakeup"}:
+    for part in whole.keys() - {"schema_version", "costs", "wakeup", "wakeup_ticking"}:
         assert said[part] == whole[part], part
     assert (said["file"], said["samples"]) == (None, None)
     table = rows(iosim("profile", "show", name).out)

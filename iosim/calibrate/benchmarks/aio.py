@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import NamedTuple
 
-from iosim.calibrate.bench import BATCH, SMALL_BYTES, Bench, benchmark, each, in_turn
+from iosim.calibrate.bench import SMALL_BYTES, Bench, benchmark, each, in_turn
 from iosim.kernel import READ_BYTES, SIGRTMIN, Call
 
+READS = 32
+"""In a row, each for a helper. Of some a helper takes two at once, which shows the more the more
+its memory has left the caches meanwhile."""
 PAUSE_NS = 2_000_000
 """Long enough for all helpers to get as far as they can."""
 
@@ -35,10 +38,10 @@ def aio(bench: Bench) -> Call[None]:
     yield from kernel.sigblock([SIGRTMIN])
     yield from kernel.aio_init(1024)
     # A helper sleeps in read; on a nonblocking socket it would get EAGAIN.
-    yield from bench.connect(nonblocking=False)
+    yield from bench.connect(READS, nonblocking=False)
     taken = {"aio_take_ns": 1.0, "context_switch_ns": 1.0}
     # A helper for each connection, and the program.
-    taken |= in_turn(1, threads=BATCH + 1)
+    taken |= in_turn(1, threads=READS + 1)
     done = {"aio_helper_ns": 1.0} | bench.copy(SMALL_BYTES)
     begun: list[HandOver] = []
     # Many rounds do not count: a helper that is told of a read which another has taken ends.
@@ -72,7 +75,7 @@ def _helped(
     pulse_ns = max(before_ns, bench.place.pulse_ns())
     # If it was started all the same, that is another cost.
     if bench.place.threads() == threads:
-        bench.note(about, helpers_ns / BATCH, pulse_ns, **expected)
+        bench.note(about, helpers_ns / READS, pulse_ns, **expected)
 
 
 def _hand_over(bench: Bench, begun: list[HandOver]) -> Call[None]:
@@ -84,7 +87,7 @@ def _hand_over(bench: Bench, begun: list[HandOver]) -> Call[None]:
     switches += kernel.involuntary_switches()
     yield from kernel.nanosleep(PAUSE_NS)
     if bench.place.threads() == threads:
-        begun.append(HandOver(spent_ns / BATCH, switches / BATCH, pulse_ns))
+        begun.append(HandOver(spent_ns / READS, switches / READS, pulse_ns))
 
 
 def _take(bench: Bench) -> Call[None]:
@@ -92,7 +95,7 @@ def _take(bench: Bench) -> Call[None]:
     kernel, done = bench.kernel, []
     for _ in bench.fds:
         done.append((yield from kernel.sigwaitinfo((SIGRTMIN,)))[1])
-    yield from bench.time("aio_return", each(kernel.aio_return, done), BATCH, aio_return_ns=1)
+    yield from bench.time("aio_return", each(kernel.aio_return, done), READS, aio_return_ns=1)
 
 
 def _hand_over_and_take(bench: Bench, begun: list[HandOver]) -> Call[None]:
