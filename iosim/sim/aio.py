@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from iosim.kernel import EAGAIN, Call, Notify
-from iosim.sim.pending import AioReads
+from iosim.sim.pending import AioReads, Read
 from iosim.sim.sockets import release, take
 from iosim.sim.thread import Thread
 
@@ -15,33 +15,43 @@ class Helper(Thread):
 
     __slots__ = ()
 
-    def work(self, pool: AioReads) -> Call[None]:
-        """Carry out reads, oldest first; sleep while there is none."""
-        system = self.system
-        while True:
-            while not pool.reads:
-                yield from self.pay()
-                if not pool.reads:
-                    pool.idle.append(self)
-                    yield from self.sleep()
-            fd, nbytes, notify = pool.reads.popleft()
-            file = system.files[fd]
-            # Reads on one descriptor are carried out one after the other, by one helper.
-            following: tuple[int, Notify] | None = (nbytes, notify)
-            while following is not None:
-                pool.busy[fd] = None
-                nbytes, notify = following
-                taken = yield from self.read(file, nbytes)
-                yield from self.pay()
-                file.copied_ns = self.now_ns
-                pool.results[fd] = taken
-                self.report(fd, notify)
-                yield from self.pay()
-                following = pool.busy.pop(fd)
-                if following is not None and pool.reads:
-                    # Reads that have waited longer come first.
-                    pool.reads.append((fd, *following))
-                    following = None
+    def work(self, pool: AioReads, read: Read | None) -> Call[None]:
+        """Carry out the read that it was started for, then the oldest there is, until it is woken
+        for one that another has taken meanwhile (handle_fildes_io in glibc's rt/aio_misc.c)."""
+        while read is not None or (read := (yield from self._next(pool))) is not None:
+            yield from self._carry_out(pool, *read)
+            read = None
+        pool.helpers -= 1
+
+    def _next(self, pool: AioReads) -> Call[Read | None]:
+        """The oldest read, which may have to be waited for."""
+        if not pool.reads:
+            yield from self.pay()
+        if not pool.reads:
+            pool.resting += 1
+            pool.idle.append(self)
+            yield from self.sleep()
+            pool.resting -= 1
+        if not pool.reads:
+            return None
+        read = pool.reads.popleft()
+        if pool.reads:
+            call_helper(self, type(self), None)
+        return read
+
+    def _carry_out(self, pool: AioReads, fd: int, nbytes: int, notify: Notify) -> Call[None]:
+        """Read, and report the end of it."""
+        file = self.system.files[fd]
+        pool.busy[fd] = None
+        taken = yield from self.read(file, nbytes)
+        yield from self.pay()
+        file.copied_ns = self.now_ns
+        pool.results[fd] = taken
+        self.report(fd, notify)
+        yield from self.pay()
+        # Reads on one descriptor are carried out one after the other.
+        if (following := pool.busy.pop(fd)) is not None:
+            pool.reads.append((fd, *following))
 
     def report(self, fd: int, notify: Notify) -> None:
         """Tell the program that the read on `fd` has ended."""
@@ -71,6 +81,25 @@ class Helper(Thread):
         return taken
 
 
+def call_helper(thread: Thread, kind: type[Helper], read: Read | None) -> None:
+    """Have a helper come: one that rests, or a new one, with its first read if it is known, as long
+    as there may be more."""
+    system, pool = thread.system, thread.system.aio
+    if pool.resting:
+        if read is not None:
+            pool.reads.append(read)
+        if pool.idle:
+            thread.cpu.wake(pool.idle.popleft())
+    elif pool.helpers < pool.limit:
+        pool.helpers += 1
+        pool.started += 1
+        helper = kind(system, f"aio helper {pool.started}", helper=True)
+        system.launch(helper, helper.work(pool, read))
+        thread.charge(system.prices.thread_create_ns)
+    elif read is not None:
+        pool.reads.append(read)
+
+
 class AioCalls(Thread):
     """aio_init, aio_read and aio_return."""
 
@@ -93,13 +122,7 @@ class AioCalls(Thread):
             pool.busy[fd] = (nbytes, notify)
             self.charge(system.prices.aio_read_ns)
             return
-        pool.reads.append((fd, nbytes, notify))
-        if pool.idle:
-            self.cpu.wake(pool.idle.popleft())
-        elif pool.helpers < pool.limit:
-            pool.helpers += 1
-            helper = self.helper_type(system, f"aio helper {pool.helpers}", helper=True)
-            system.launch(helper, helper.work(pool))
+        call_helper(self, self.helper_type, (fd, nbytes, notify))
         self.charge(system.prices.aio_read_ns)
 
     def aio_return(self, fd: int) -> Call[int]:

@@ -133,18 +133,27 @@ class Signals:
         self._handlers[signal](signal)
 
 
+Read = tuple[int, int, Notify]
+"""(descriptor, bytes, what to notify)."""
+
+
 class AioReads:
     """The reads handed over and the helper threads that carry them out."""
 
     def __init__(self, limit: int = 20) -> None:
         self.limit = limit
         """glibc's own limit is 20 threads (aio_threads of aio_init(3))."""
-        self.reads: deque[tuple[int, int, Notify]] = deque()
-        """(descriptor, bytes, what to notify), oldest first."""
+        self.reads: deque[Read] = deque()
+        """That no helper has taken, oldest first."""
         self.busy: dict[int, tuple[int, Notify] | None] = {}
         """The descriptor each working helper is at, and the next read on it, (bytes, notify)."""
         self.idle: deque[Task] = deque()
+        """Helpers that sleep until there is a read, first those that have done so for longest."""
+        self.resting = 0
+        """How many of them there are, with those that have been woken and not run since."""
         self.helpers = 0
+        self.started = 0
+        """How many there have ever been."""
         self.results: dict[int, int] = {}
 
 

@@ -208,11 +208,14 @@ THREE_EXPECTED = {
     # The first helper runs at 4050 (+400) and has read at 5400; its signal makes the program
     # runnable behind the other two helpers, each 1500 switch + 950 read: 7850, 10,300. The program
     # is switched to at 11,800; per request 800 sigwaitinfo, 60 aio_return, 2020, then 530 send
-    # and 350 aio_read, which finds the helper still at it and hands it the next read.
+    # and 350 aio_read, which wakes a helper that rests. The second one to be woken has had less of
+    # the core and takes it, at 18,970, and the first read; the third takes the other; the first
+    # finds none and ends; and the second is woken again by the end of its stream: with the switch
+    # back 5 * 1500.
     "aio": [
         (0, 0, 0, 1_050, 1_050, 12_600, 5_400, 14_680, 16_710),
         (1, 0, 250, 1_300, 1_300, 16_360, 7_850, 18_440, 20_470),
-        (2, 0, 500, 1_550, 1_550, 20_120, 10_300, 22_200, 24_230),
+        (2, 0, 500, 1_550, 1_550, 27_620, 10_300, 29_700, 31_730),
     ],
     # The ring reads all three in one call, 300 each from 4450 on. The program computes three
     # replies, 6060, and submits them together: 100 enter, then 480 a send and 150 to arm a recv.

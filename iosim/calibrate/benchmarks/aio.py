@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from statistics import fmean
-from typing import NamedTuple
 
 from iosim.calibrate.bench import SMALL_BYTES, Bench, benchmark, each, in_turn
 from iosim.kernel import READ_BYTES, SIGRTMIN, Call
 
 READS = 32
-"""In a row, each for a helper. Of some a helper takes two at once, which shows the more the more
-its memory has left the caches meanwhile."""
-PAUSE_NS = 2_000_000
-"""Long enough for all helpers to get as far as they can."""
-
-
-class HandOver(NamedTuple):
-    """Reads begun on all connections: processor time for each of them, how often the program lost
-    the core meanwhile for each, and the pulse."""
-
-    spent_ns: float
-    switches: float
-    pulse_ns: float
+"""Each for a helper of its own."""
+PAUSE_NS = 200_000
+"""After each, so that its helper gets as far as it can. Else another one might take the read it was
+woken for, and it would end, and others be started."""
 
 
 @benchmark(needs="aio")
@@ -43,21 +33,13 @@ def aio(bench: Bench) -> Call[None]:
     # A helper for each connection, and the program.
     taken |= in_turn(1, threads=READS + 1)
     done = {"aio_helper_ns": 1.0} | bench.copy(SMALL_BYTES)
-    begun: list[HandOver] = []
-    # Many rounds do not count: a helper that is told of a read which another has taken ends.
-    for _ in range(6 * bench.rounds):
+    for _ in range(1 + 3 * bench.rounds):
         yield from bench.answer(bench.fds)
         yield from bench.feed(bench.fds)
-        yield from _helped(bench, "helper", _hand_over_and_take(bench, begun), taken | done)
-        yield from _helped(bench, "helper, no data", _hand_over(bench, begun), taken)
+        yield from _helped(bench, "helper", _hand_over_and_take(bench), taken | done)
+        yield from _helped(bench, "helper, no data", _hand_over(bench), taken)
         yield from bench.feed(bench.fds)
         yield from _take(bench)
-    begun.sort(key=lambda one: one.switches)
-    middle = len(begun) // 2
-    for about, some in (("seldom", begun[:middle]), ("often", begun[middle:])):
-        for one in some:
-            expected = {"aio_read_ns": 1.0, "context_switch_ns": fmean(o.switches for o in some)}
-            bench.note(f"aio_read, {about} preempted", one.spent_ns, one.pulse_ns, **expected)
 
 
 def _helped(
@@ -65,8 +47,6 @@ def _helped(
 ) -> Call[None]:
     """Take down the processor time of all helpers while the program does something."""
     kernel = bench.kernel
-    # A helper that has not come to rest cannot take a read, and another would be started.
-    yield from kernel.nanosleep(PAUSE_NS)
     threads = bench.place.threads()
     before_ns = bench.place.calm_pulse_ns()
     helpers_ns = kernel.thread_time_ns() - kernel.process_time_ns()
@@ -78,16 +58,24 @@ def _helped(
         bench.note(about, helpers_ns / READS, pulse_ns, **expected)
 
 
-def _hand_over(bench: Bench, begun: list[HandOver]) -> Call[None]:
-    """Begin a read on every connection, and let the helpers get on with it."""
+def _hand_over(bench: Bench) -> Call[None]:
+    """Begin a read on every connection, and let its helper get on with it before the next."""
     kernel, threads = bench.kernel, bench.place.threads()
-    block = each(lambda fd: kernel.aio_read(fd, READ_BYTES, SIGRTMIN), bench.fds)
-    switches = -kernel.involuntary_switches()
-    spent_ns, pulse_ns = yield from bench.spent(block)
-    switches += kernel.involuntary_switches()
-    yield from kernel.nanosleep(PAUSE_NS)
-    if bench.place.threads() == threads:
-        begun.append(HandOver(spent_ns / READS, switches / READS, pulse_ns))
+    spent_ns: dict[int, list[float]] = {}
+    before_ns = bench.place.calm_pulse_ns()
+    for fd in bench.fds:
+        began_ns, switches = kernel.thread_time_ns(), -kernel.involuntary_switches()
+        yield from kernel.aio_read(fd, READ_BYTES, SIGRTMIN)
+        took_ns = kernel.thread_time_ns() - began_ns - bench.overhead_ns
+        switches += kernel.involuntary_switches()
+        spent_ns.setdefault(switches, []).append(took_ns)
+        yield from kernel.nanosleep(PAUSE_NS)
+    pulse_ns = max(before_ns, bench.place.pulse_ns())
+    if bench.place.threads() != threads:
+        return
+    for switches, took in spent_ns.items():
+        about, expected = f"aio_read, preempted {switches} times", {"context_switch_ns": switches}
+        bench.note(about, fmean(took), pulse_ns, aio_read_ns=1, **expected)
 
 
 def _take(bench: Bench) -> Call[None]:
@@ -98,6 +86,6 @@ def _take(bench: Bench) -> Call[None]:
     yield from bench.time("aio_return", each(kernel.aio_return, done), READS, aio_return_ns=1)
 
 
-def _hand_over_and_take(bench: Bench, begun: list[HandOver]) -> Call[None]:
-    yield from _hand_over(bench, begun)
+def _hand_over_and_take(bench: Bench) -> Call[None]:
+    yield from _hand_over(bench)
     yield from _take(bench)
