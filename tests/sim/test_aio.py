@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from round_costs import round_costs
+
 from iosim.models import get
 from iosim.sim import simulate
 from iosim.trace import Trace
 from iosim.workload import Workload
-from round_costs import round_costs
 
 
 def helpers(workload: Workload) -> tuple[int, int]:
