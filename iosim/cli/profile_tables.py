@@ -38,10 +38,11 @@ def amount(name: str, value: float) -> str:
 
 def fact(name: str, value: Any) -> tuple[str, str]:
     """A fact of a host and what it is called."""
-    if name.endswith("_bytes") and isinstance(value, int | float):
-        return name.removesuffix("_bytes"), format_bytes(value)
-    text = "not known" if value is None else str(value)
-    return name.replace("_", " "), text
+    heading, _, unit = name.rpartition("_")
+    in_units = {"bytes": format_bytes, "ns": format_time}.get(unit)
+    if in_units is None:
+        heading, in_units = name.replace("_", " "), str
+    return heading, "not known" if value is None else in_units(value)
 
 
 def header(found: Found) -> Table:

@@ -151,7 +151,7 @@ class Task:
         self.preemptions = 0
         """How often others took the core from the thread, and it got it back."""
         self._preempted_ns = 0
-        cpu.tasks += 1
+        cpu.task_count += 1
         self._since_ns = cpu.env.now_ns
         self._spent_ns = dict.fromkeys(TaskState, 0)
 
@@ -275,7 +275,7 @@ class Task:
         now_ns, core = self.env.now_ns, self.core
         self.slept_at = self.cpu.switch_count
         if event is EXIT:
-            self.cpu.tasks -= 1
+            self.cpu.task_count -= 1
         if self.state is RUNNABLE:
             # It has just been preempted by a thread that it woke itself.
             self.alarm = Alarm(self.env)
@@ -458,7 +458,7 @@ class Cpu:
         self.env = env
         self.cores = [Core() for _ in range(machine.cores)]
         self.time_slice_ns = machine.time_slice_ns
-        self.tasks = 0
+        self.task_count = 0
         """How many there are."""
         self.wakeup_count = 0
         self.switch_count = 0
@@ -479,7 +479,7 @@ class Cpu:
         now = self.env.now_ns
         self.wakeup_count += 1
         task.enter(WAKE, now)
-        if others := min(self.switch_count - task.slept_at, self.tasks - 1):
+        if others := min(self.switch_count - task.slept_at, self.task_count - 1):
             task.cold_ns = self._miss_ns[others]
             task.debt_ns += task.cold_ns
         core = task.core
