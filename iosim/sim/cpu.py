@@ -479,8 +479,9 @@ class Cpu:
         now = self.env.now_ns
         self.wakeup_count += 1
         task.enter(WAKE, now)
-        if others := min(self.switch_count - task.slept_at, self.task_count - 1):
-            task.cold_ns = self._miss_ns[others]
+        if others := self.switch_count - task.slept_at:
+            tasks = self.task_count
+            task.cold_ns = self._miss_ns[others if others < tasks else tasks - 1]
             task.debt_ns += task.cold_ns
         core = task.core
         running = core.current

@@ -26,19 +26,17 @@ class Memory:
             "poll_entries": prices.poll_entry_bytes,
         }
         self._count: defaultdict[str, int] = defaultdict(int)
+        self.sockets = 0
+        """How many connections there are."""
         self.taken_bytes = 0
         """What is taken now."""
         self._at_peak: defaultdict[str, int] = defaultdict(int)
         self._peak_bytes = 0
 
-    @property
-    def sockets(self) -> int:
-        """How many connections there are."""
-        return self._count["sockets"]
-
     def add(self, kind: str, count: int = 1) -> None:
         """Take memory for one more, or `count` more; raises IosimError where there is none left."""
         self._count[kind] += count
+        self.sockets = self._count["sockets"]
         self.taken_bytes += count * self._price_bytes[kind]
         if self.limit_bytes is not None and self.taken_bytes > self.limit_bytes:
             raise IosimError(self._refusal(self.limit_bytes))
@@ -48,6 +46,7 @@ class Memory:
         # Only what is given back can hide a peak, so that adding need not look for one.
         self._note_peak()
         self._count[kind] -= count
+        self.sockets = self._count["sockets"]
         self.taken_bytes -= count * self._price_bytes[kind]
 
     def peak_bytes(self) -> dict[str, int]:

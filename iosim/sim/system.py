@@ -299,7 +299,10 @@ class System:
         self._replies = number = self._replies + 1
         others = number - connection.replied_at - 1
         connection.replied_at = number
-        return self._miss_ns[min(others, self.memory.sockets - 1)] if others else 0
+        if not others:
+            return 0
+        sockets = self.memory.sockets
+        return self._miss_ns[others if others < sockets else sockets - 1]
 
     def start_counting(self) -> None:
         """The load begins: forget what setting up took."""

@@ -58,8 +58,14 @@ class Ticks:
         if tick == before:
             return
         connection.ack_tick = tick
-        self.take_back(before)
-        self._add(tick)
+        # As `take_back` and `_add` do, in less time.
+        due = self._due
+        if before in due:
+            due[before] -= 1
+        if tick in due:
+            due[tick] += 1
+        else:
+            self._add(tick)
 
     def _add(self, tick: int) -> None:
         due = self._due
