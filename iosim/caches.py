@@ -71,14 +71,12 @@ class Caches:
     def steps(self, working_set_bytes: int) -> float:
         """How far beyond L2 data of that size comes from, on average: L3 is one step away, memory
         `memory_steps` more."""
-        return _steps(working_set_bytes, self.l2_bytes, self.l3_bytes, self.memory_steps)
+        beyond_l2, beyond_l3 = self.beyond(working_set_bytes)
+        return beyond_l2 + self.memory_steps * beyond_l3
 
     def beyond(self, working_set_bytes: int) -> tuple[float, float]:
         """The share of data of that size that is not in L2, and that is not in L3 either."""
-        beyond_l2 = miss_share(working_set_bytes, self.l2_bytes)
-        if not self.l3_bytes:
-            return beyond_l2, beyond_l2
-        return beyond_l2, miss_share(working_set_bytes, self.l3_bytes)
+        return _beyond(working_set_bytes, self.l2_bytes, self.l3_bytes)
 
 
 NO_MISSES = Caches(2**63)
@@ -86,10 +84,9 @@ NO_MISSES = Caches(2**63)
 
 
 @lru_cache(maxsize=4_096)
-def _steps(working_set_bytes: int, l2_bytes: int, l3_bytes: int, memory_steps: float) -> float:
+def _beyond(working_set_bytes: int, l2_bytes: int, l3_bytes: int) -> tuple[float, float]:
     beyond_l2 = miss_share(working_set_bytes, l2_bytes)
-    beyond_l3 = miss_share(working_set_bytes, l3_bytes) if l3_bytes else beyond_l2
-    return beyond_l2 + memory_steps * beyond_l3
+    return beyond_l2, miss_share(working_set_bytes, l3_bytes) if l3_bytes else beyond_l2
 
 
 def miss_share(working_set_bytes: int, cache_bytes: int) -> float:

@@ -21,8 +21,8 @@ def aio(bench: Bench) -> Call[None]:
     (aio_return_ns), and what the helper thread does for it (aio_take_ns, aio_helper_ns). And reads
     that have to wait, which helpers only take up (aio_take_ns).
 
-    A helper that wakes up with data would add its wake-up. A helper is switched to for each read,
-    or nearly; if it takes the core from the program at once, the program is switched to once more.
+    A helper that wakes up with data would add its wake-up. A helper is switched to for each read;
+    if it takes the core from the program at once, the program is switched to once more.
     """
     kernel = bench.kernel
     yield from kernel.sigblock([SIGRTMIN])
