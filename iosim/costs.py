@@ -147,6 +147,9 @@ class Prices:
     softirq_ns_per_packet: int = _price(
         "receive work for one packet from a network card", call=False
     )
+    client_connect_ns: int = _price(
+        "load generator: one connection opened, until the next", call=False
+    )
     client_send_ns: int = _price("load generator: one request sent", call=False)
     client_wake_ns: int = _price(
         "load generator: extra for a send that wakes an idle core", call=False
@@ -200,7 +203,7 @@ _FAMILIES = {
     "aio_read_ns": "AIO",
     "nanosleep_ns": "threads and sleep",
     "irq_ns": "network card",
-    "client_send_ns": "load generator",
+    "client_connect_ns": "load generator",
     "thread_bytes": "memory",
 }
 """By the first cost of each."""

@@ -64,6 +64,10 @@ class TaskTimes:
     sleeping_ns: int
     helper: bool = False
     """The thread belongs to the C library or the kernel, not to the program."""
+    requests: int = 0
+    """Requests that it has taken."""
+    connections: int = 0
+    """Connections that it has accepted, those before the load included."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,9 @@ class Run:
     memory_bytes: Mapping[str, int] | None = None
     """The most memory that a simulated server took at any one time: of its threads, sockets,
     epoll items and poll entries, and their total. None for a real run."""
+    generator_ns: int | None = None
+    """For how long the load generator was sending requests and taking replies; None if it is many
+    machines, behind a network card."""
     pulses: npt.NDArray[np.void] = field(default_factory=lambda: np.zeros(0, PULSE))
     """Array of `PULSE` of a real run, from its first reply on, some milliseconds apart."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
@@ -9,20 +11,39 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from iosim.draws import draw, draws, share
 from iosim.errors import IosimError
 from iosim.units import Bytes, Count, Nanoseconds, PerSecond, parse_count
 
 STREAMS = ("arrivals", "connections", "service", "wakeups", "interference", "gil", "ticking")
 """The random streams of a run; each has a generator of its own, so that changing how much one of
-them is used leaves the others as they were (common random numbers)."""
+them is used leaves the others as they were (common random numbers). A stream is known by its place
+here: new ones come at the end. "ticking" is not drawn from any more."""
+
+
+def _sequence(seed: int, name: str) -> np.random.SeedSequence:
+    """What one of the `STREAMS` of a run with this seed begins with."""
+    if seed < 0:
+        raise IosimError(f"seed {seed}: a seed must not be negative")
+    return np.random.SeedSequence(seed, spawn_key=(STREAMS.index(name),))
 
 
 def stream(seed: int, name: str) -> np.random.Generator:
-    """The generator of one of the `STREAMS` of a run with this seed."""
-    if seed < 0:
-        raise IosimError(f"seed {seed}: a seed must not be negative")
-    key = (STREAMS.index(name),)
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+    """The generator of one of the `STREAMS`, for numbers that are drawn one after the other."""
+    return np.random.default_rng(_sequence(seed, name))
+
+
+def stream_key(seed: int, name: str) -> int:
+    """The key of one of the `STREAMS`, for numbers that belong to something: `iosim.draws`."""
+    return int(_sequence(seed, name).generate_state(1, np.uint64)[0])
+
+
+PATIENCE_NS = 10_000_000_000
+"""How long clients wait for a reply, beyond what all requests take to compute, when all is sent."""
+
+Service = Callable[[int, int], int]
+"""What the n-th request of a connection takes to compute, ns, from both numbers, which count from
+0. Workload and seed tell it, so that it is the same under every model and on both kernels."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +51,13 @@ class Schedule:
     """The requests of one run, drawn from workload and seed; an item per request."""
 
     connection: npt.NDArray[np.int64]
-    """Index of the connection that carries the request."""
+    """Index of the connection that carries the request. In a closed loop it is so only if each
+    connection has its share: else a connection that is free takes the next request."""
     intended_ns: npt.NDArray[np.int64]
     """When the request is due, from the start of the load; for a closed loop the think time
     before it."""
     service_ns: npt.NDArray[np.int64]
-    """Computing that the k-th request served will need."""
+    """Computing that the request will need."""
 
     def first(self) -> dict[int, int]:
         """Number of the first request on each connection that carries any."""
@@ -144,13 +166,46 @@ class Workload(BaseModel):
             else:
                 gaps = stream(seed, "arrivals").exponential(gap_ns, bursts)
             intended = np.repeat(np.cumsum(gaps), burst)[: self.requests]
-        if self.service == "exponential":
-            service = stream(seed, "service").exponential(self.service_ns, self.requests)
-        else:
-            service = np.full(self.requests, self.service_ns)
-        return Schedule(
-            connection.astype(np.int64), intended.astype(np.int64), service.astype(np.int64)
+        connection = connection.astype(np.int64)
+        return Schedule(connection, intended.astype(np.int64), self._service_ns(seed, connection))
+
+    @property
+    def service_sum_ns(self) -> int:
+        """What all requests take to compute, in the mean."""
+        return self.requests * self.service_ns
+
+    def service_of(self, seed: int) -> Service:
+        """What each request takes to compute."""
+        mean_ns = self.service_ns
+        if self.service == "fixed":
+            return lambda connection, number: mean_ns
+        key = stream_key(seed, "service")
+        return lambda connection, number: _exponential_ns(
+            mean_ns, draw(draw(key, connection), number)
         )
+
+    def _service_ns(self, seed: int, connection: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """As `service_of`, of requests on these connections, in this order on each."""
+        if self.service == "fixed":
+            return np.full(len(connection), self.service_ns)
+        keys = draws(stream_key(seed, "service"), connection)
+        drawn = draws(keys, _numbers(connection)).tolist()
+        return np.array([_exponential_ns(self.service_ns, bits) for bits in drawn], np.int64)
+
+
+def _numbers(connection: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How many requests come before each on its connection."""
+    order = np.argsort(connection, kind="stable")
+    first = np.flatnonzero(np.diff(connection[order], prepend=-1))
+    counts = np.diff(first, append=len(order))
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = np.arange(len(order)) - np.repeat(first, counts)
+    return numbers
+
+
+def _exponential_ns(mean_ns: int, bits: int) -> int:
+    # Python's logarithm, since NumPy's of an array may differ in the last bit from that of one.
+    return int(-mean_ns * math.log(share(bits)))
 
 
 def explain(error: ValidationError) -> str:

@@ -62,8 +62,8 @@ class Exchange(NamedTuple):
 class Peer(Protocol):
     """The other end of the connections, on another core."""
 
-    def connect(self, count: int) -> Call[None]:
-        """Open connections."""
+    def connect(self, count: int) -> Call[tuple[float, float]]:
+        """Open connections; returns the time that each took, ns, and the pulse of its core."""
 
     def send(self, first: int, count: int, nbytes: int, step: int = 1) -> Call[tuple[float, float]]:
         """Send on `count` connections from `first` on, every `step`-th; returns the time that each

@@ -35,8 +35,8 @@ class Clients:
         self._received: dict[int, int] = {}
         """Bytes that have come and not been asked for, by descriptor."""
 
-    def connect(self, port: int, count: int) -> None:
-        for sock in connected(port, count, 0):
+    def add(self, sockets: Sequence[socket.socket]) -> None:
+        for sock in sockets:
             self.sockets.append(sock)
             self._received[sock.fileno()] = 0
             self.watch(sock)
@@ -99,7 +99,7 @@ def main() -> None:
         command, *arguments = pipe.hear()
         answer: Any = None
         if command == "connect":
-            clients.connect(*arguments)
+            answer = connect(clients, *arguments)
         elif command == "send":
             answer = send(clients, *arguments)
         elif command == "exchange":
@@ -119,6 +119,16 @@ def main() -> None:
         elif command == "hang up":
             clients.hang_up(*arguments)
         pipe.tell(answer)
+
+
+def connect(clients: Clients, port: int, count: int) -> tuple[float, float]:
+    """Open so many connections: how long each took, and the pulse of the core."""
+    before_ns = pulse_ns()
+    began_ns = monotonic_ns()
+    sockets = connected(port, count, 0)
+    took_ns = (monotonic_ns() - began_ns) / count
+    clients.add(sockets)
+    return took_ns, max(before_ns, pulse_ns())
 
 
 def send(clients: Clients, first: int, count: int, nbytes: int, step: int) -> tuple[float, float]:

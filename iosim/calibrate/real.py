@@ -29,6 +29,7 @@ from iosim.host.thishost import cores, most_connections, most_threads, open_file
 from iosim.host.thread import Server
 from iosim.kernel import Call, drive
 from iosim.models import MODELS
+from iosim.workload import Workload
 
 _PATIENCE_S = 60
 _CALM_NS = 300_000_000
@@ -78,9 +79,9 @@ class HostPeer:
         self._pipe = pipe
         self._port = port
 
-    def connect(self, count: int) -> Call[None]:
-        self._ask("connect", self._port, count)
-        return
+    def connect(self, count: int) -> Call[tuple[float, float]]:
+        took: tuple[float, float] = self._ask("connect", self._port, count)
+        return took
         yield
 
     def send(self, first: int, count: int, nbytes: int, step: int = 1) -> Call[tuple[float, float]]:
@@ -131,7 +132,7 @@ class HostPlace:
             listener.setsockopt(socket.SOL_SOCKET, option, _RECEIVE_BUFFER_BYTES)
         except PermissionError:
             pass
-        self._server = Server(listener, 64, 64, [0])
+        self._server = Server(listener, Workload(request_bytes=64, reply_bytes=64))
         self._server.run = self._run
         self.kernel = HostKernel(self._server, "benchmark")
         self.listener = listener.fileno()

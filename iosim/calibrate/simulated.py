@@ -130,13 +130,14 @@ class SimulatedPeer:
 
     # --- the benchmark's commands, each after what it has done so far is done --------------------
 
-    def connect(self, count: int) -> Call[None]:
+    def connect(self, count: int) -> Call[tuple[float, float]]:
         yield from self._kernel.pay()
         self._system.memory.add("sockets", count)
         for _ in range(count):
-            self._connections.append(Connection(self._opened, -1))
+            self._connections.append(Connection(self._opened))
             self._opened += 1
             connect(self._system, self._listener, self._connections[-1])
+        return self._system.prices.client_connect_ns, 0
 
     def send(self, first: int, count: int, nbytes: int, step: int = 1) -> Call[tuple[float, float]]:
         yield from self._kernel.pay()

@@ -16,6 +16,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from heapq import heappop, heappush
 from time import monotonic_ns
 
 from iosim.errors import CLOSED_EARLY, STARVED, HostRefused, RunFailed
@@ -110,13 +111,15 @@ class Load:
     ) -> dict[str, list[int]]:
         """Send everything, take every reply; times on the monotonic clock.
 
-        `closed` is a closed loop on each connection, or one over all of them, `one_by_one`;
-        `hang_up` closes every connection after its last reply.
+        `connection` carries each request. In a closed loop that is so only if `hang_up` closes
+        every connection after its last reply, or in one loop over all connections, `one_by_one`;
+        else whoever is free takes the next request.
 
-        Raises RunFailed when no reply has come for `patience_s` and none is left to be sent.
+        Raises RunFailed when no reply has come for `patience_s` and nothing is left to be sent.
         """
         requests = len(connection)
         sockets, request, reply_bytes = self.sockets, self.request, self.reply_bytes
+        shared = closed and not (hang_up or one_by_one)
         epoll = select.epoll()
         by_fd = {}
         waiting: dict[int, deque[int]] = {}
@@ -124,10 +127,6 @@ class Load:
         for number, client in enumerate(connection):
             turns.setdefault(client, deque()).append(number)
         left = {client: len(numbers) for client, numbers in turns.items()}
-        loops = list(turns.values())
-        if one_by_one:
-            loops = [deque(range(requests))]
-            turns = dict.fromkeys(turns, loops[0])
         for client in turns:
             fd = sockets[client].fileno()
             epoll.register(fd, select.EPOLLIN)
@@ -140,27 +139,50 @@ class Load:
         replied_ns = [0] * requests
         clock = Clock()
         begin_ns = monotonic_ns()
-        if closed:
-            ready = deque((begin_ns, numbers.popleft()) for numbers in loops)
+        due: list[tuple[int, int, int]] = []
+        """A heap: when a request is due, its place among all, and its number; if whoever is free
+        takes it, its client."""
+        if one_by_one:
+            loop = deque(range(requests))
+            turns = dict.fromkeys(turns, loop)
+            due.append((begin_ns, 0, loop.popleft()))
+        elif closed:
+            for client, numbers in turns.items():
+                due.append((begin_ns, len(due), client if shared else numbers.popleft()))
         else:
-            ready = deque((begin_ns + due, number) for number, due in enumerate(intended_ns))
+            due.append((begin_ns + intended_ns[0], 0, 0))
+        places = len(due)
+        sent = 0
         unanswered = requests
         outstanding = 0
         last_news_ns = begin_ns
+        idle_ns = idle_since_ns = 0
         while unanswered:
+            now_ns = monotonic_ns()
+            if idle_since_ns:
+                idle_ns += now_ns - idle_since_ns
+                idle_since_ns = 0
             wait_ns = SPIN_NS
-            if ready:
-                due, number = ready[0]
-                wait_ns = due - monotonic_ns()
+            if due:
+                wait_ns = due[0][0] - now_ns
                 if wait_ns <= 0:
-                    ready.popleft()
-                    client = connection[number]
-                    due_ns[number] = due
+                    due_at_ns, _, number = heappop(due)
+                    if shared:
+                        client, number = number, sent
+                        connection[number] = client
+                    else:
+                        client = connection[number]
+                    due_ns[number] = due_at_ns
                     waiting[client].append(number)
                     sent_ns[number] = last_news_ns = monotonic_ns()
                     send_whole(sockets[client], request)
                     took_ns[number] = monotonic_ns() - last_news_ns
+                    sent += 1
                     outstanding += 1
+                    if sent == requests:
+                        due.clear()
+                    elif not closed:
+                        due.append((begin_ns + intended_ns[sent], 0, sent))
                     continue
             events = epoll.poll(0)
             for fd, _ in events:
@@ -169,9 +191,9 @@ class Load:
                     data, ancillary, _, _ = sockets[client].recvmsg(1 << 18, 64)
                 except ConnectionError:
                     data = b""
-                if not data and left[client]:
-                    raise RunFailed(CLOSED_EARLY)
                 if not data:
+                    if waiting[client] or (sent < requests if shared else left[client]):
+                        raise RunFailed(CLOSED_EARLY)
                     epoll.unregister(fd)
                     continue
                 whole, partial[client] = divmod(partial[client] + len(data), reply_bytes)
@@ -181,9 +203,11 @@ class Load:
                 for _ in range(whole):
                     number = waiting[client].popleft()
                     replied_ns[number] = stamp
-                    if closed and turns[client]:
-                        following = turns[client].popleft()
-                        ready.append((monotonic_ns() + intended_ns[following], following))
+                    if closed and (sent < requests if shared else turns[client]):
+                        following = client if shared else turns[client].popleft()
+                        pause_ns = intended_ns[number if shared else following]
+                        heappush(due, (monotonic_ns() + pause_ns, places, following))
+                        places += 1
                 unanswered -= whole
                 outstanding -= whole
                 left[client] -= whole
@@ -191,16 +215,21 @@ class Load:
                 if hang_up and not left[client]:
                     epoll.unregister(fd)
                     sockets[client].close()
+            if events:
+                continue
+            idle_since_ns = now_ns
             # In a closed loop a reply that it slept through would come late to know of.
-            if not events and wait_ns > SPIN_NS and not (closed and outstanding):
+            if wait_ns > SPIN_NS and not (closed and outstanding):
                 time.sleep((wait_ns - SPIN_NS) / 1e9)
-            if not ready and monotonic_ns() - last_news_ns > patience_s * 1e9:
+            if not due and now_ns - last_news_ns > patience_s * 1e9:
                 raise RunFailed(
                     f"{unanswered} of {requests} requests were not answered within "
-                    f"{patience_s:.0f} s; {STARVED}"
+                    f"{patience_s:g} s; {STARVED}"
                 )
         return {
             "begin_ns": [begin_ns],
+            "busy_ns": [monotonic_ns() - begin_ns - idle_ns],
+            "connection": connection,
             "intended_ns": due_ns,
             "sent_ns": sent_ns,
             "took_ns": took_ns,

@@ -10,10 +10,10 @@ import numpy as np
 from iosim.errors import HostRefused
 from iosim.host import thishost
 from iosim.host.child import child
-from iosim.host.run import PATIENCE_S, connect, prepare
+from iosim.host.run import connect, prepare
 from iosim.provenance import provenance
 from iosim.results import RECORD, Run, TaskTimes
-from iosim.workload import Workload
+from iosim.workload import PATIENCE_NS, Workload
 
 
 def load_server(
@@ -38,14 +38,15 @@ def load_server(
     schedule = workload.schedule(seed)
     with child("load generator", "iosim.host.load", thishost.cores()[0]) as load:
         connect(load, port, workload)
-        prepare(load, workload, schedule, False, PATIENCE_S)
+        patience_s = PATIENCE_NS / 1e9
+        prepare(load, workload, schedule, False, patience_s)
         before_ns = _cpu_ns(pid)
         load.tell("go")
-        load.hear(4 * float(schedule.intended_ns.max()) / 1e9 + PATIENCE_S + 60)
+        load.hear(4 * float(schedule.intended_ns.max()) / 1e9 + patience_s + 60)
         after_ns = _cpu_ns(pid)
         sent = load.hear(20)
     records = np.zeros(workload.requests, RECORD)
-    records["connection"] = schedule.connection
+    records["connection"] = sent["connection"]
     for name in RECORD.names or ():
         if name.endswith("_ns"):
             records[name] = np.array(sent.get(name, sent["sent_ns"])) - sent["begin_ns"][0]
@@ -63,6 +64,7 @@ def load_server(
         wait_for_data_ns=0,
         copy_data_ns=0,
         elapsed_ns=int(records["replied_ns"].max()),
+        generator_ns=sent["busy_ns"][0],
         cores=1,
         wall_s=time.perf_counter() - began_s,
         provenance=provenance(workload=workload, seed=seed, host=thishost.facts()),

@@ -16,15 +16,15 @@ from iosim.kernel import Program
 from iosim.models import Model, get, resolve
 from iosim.provenance import provenance
 from iosim.results import PULSE, RECORD, Run, TaskTimes
-from iosim.workload import Schedule, Workload
+from iosim.workload import PATIENCE_NS, Schedule, Workload
+
+START_S = 1.0
+"""Clients connect when every thread of the program waits for them, or after this long."""
 
 SETTLE_S = 0.3
 """The load starts when the program has accepted all connections, or none for this long. One that
 serves a connection to its end before the next never accepts them all; then clients hang up after
 their last reply, to let others in."""
-
-PATIENCE_S = 10.0
-"""How long the load generator waits for a reply before it gives the run up."""
 
 
 def run_real(
@@ -33,12 +33,15 @@ def run_real(
     *,
     seed: int = 1,
     port: int = 0,
+    patience_ns: int = PATIENCE_NS,
 ) -> Run:
     """Run the program in a process on the last core, loaded by a process on the first.
 
     Takes what `iosim.sim.simulate` takes and returns the same kind of result. `port` 0 is any free
-    one. Raises HostRefused for what this host does not allow and RunFailed when the program fails
-    or replies stay out.
+    one.
+
+    Raises HostRefused for what this host does not allow, and RunFailed when the program fails or
+    when all is sent and no reply has come for `patience_ns` and what all requests take to compute.
     """
     began_s = time.perf_counter()
     workload = workload or Workload()
@@ -54,11 +57,12 @@ def run_real(
         child("server", "iosim.host.server", cores[-1]) as server,
         child("load generator", "iosim.host.load", cores[0]) as load,
     ):
-        sizes = workload.request_bytes, workload.reply_bytes
-        port = server.ask((program, port, *sizes, schedule.service_ns.tolist()))
+        port = server.ask((program, port, workload, seed))
+        _wait_for_start(server)
         ports = connect(load, port, workload)
+        server.ask({port: client for client, port in enumerate(ports)})
         hang_up = not _settle(server, workload.connections)
-        patience_s = PATIENCE_S + float(schedule.service_ns.sum()) / 1e9
+        patience_s = (patience_ns + workload.service_sum_ns) / 1e9
         prepare(load, workload, schedule, hang_up, patience_s)
         before: Snapshot = server.ask("snapshot")
         load.tell("go")
@@ -68,7 +72,7 @@ def run_real(
         sent = load.hear(20)
         seen, looks = server.ask("times")
     load_costs = {"send_ns": float(np.median(sent.pop("took_ns")))}
-    records = _records(schedule, workload, ports, sent, seen)
+    records = _records(workload, ports, sent, seen)
     pulses = np.array(looks, PULSE)
     pulses["at_ns"] -= sent["begin_ns"][0]
     tasks, wait_ns, copy_ns = _task_times(before, after)
@@ -88,6 +92,7 @@ def run_real(
         elapsed_ns=int(records["replied_ns"].max()),
         cores=1,
         wall_s=time.perf_counter() - began_s,
+        generator_ns=sent["busy_ns"][0],
         pulses=pulses,
         provenance=provenance(
             model=model, workload=workload, seed=seed, host=thishost.facts(), load=load_costs
@@ -110,6 +115,13 @@ def prepare(
     """Have the load generator ready to go."""
     numbers = schedule.connection.tolist(), schedule.intended_ns.tolist()
     load.ask((*numbers, workload.arrivals == "closed", hang_up, patience_s))
+
+
+def _wait_for_start(server: Child) -> None:
+    """Wait until the program waits for clients, or has had the time to."""
+    until_s = time.monotonic() + START_S
+    while not server.ask("waits") and time.monotonic() < until_s:
+        time.sleep(0.005)
 
 
 def _settle(server: Child, connections: int) -> bool:
@@ -135,7 +147,6 @@ def _hear_either(load: Child, server: Child, timeout_s: float) -> Any:
 
 
 def _records(
-    schedule: Schedule,
     workload: Workload,
     ports: list[int],
     sent: dict[str, list[int]],
@@ -143,13 +154,13 @@ def _records(
 ) -> Any:
     """Join what the load generator and the server saw: order on a connection is kept."""
     records = np.zeros(workload.requests, RECORD)
-    records["connection"] = schedule.connection
+    records["connection"] = sent["connection"]
     for name in ("intended_ns", "sent_ns", "replied_ns"):
         records[name] = sent[name]
     records["arrival_ns"] = records["ready_ns"] = records["sent_ns"]
     for client, port in enumerate(ports):
         if port in seen:
-            numbers = np.flatnonzero(schedule.connection == client)
+            numbers = np.flatnonzero(records["connection"] == client)
             for name, times in zip(("noticed_ns", "copied_ns", "done_ns"), seen[port], strict=True):
                 records[name][numbers] = times[: len(numbers)]
     # What came between the report that a socket is ready and the read was found by the read.
@@ -182,7 +193,9 @@ def _task_times(before: Snapshot, after: Snapshot) -> tuple[tuple[TaskTimes, ...
         runnable_ns = task.runnable_ns - earlier.runnable_ns
         blocked_ns = max(0, task.at_ns - earlier.at_ns - running_ns)
         sleeping_ns = max(0, blocked_ns - runnable_ns)
-        tasks.append(TaskTimes(task.name, running_ns, runnable_ns, sleeping_ns, task.helper))
+        taken = task.requests - earlier.requests
+        spent = running_ns, runnable_ns, sleeping_ns
+        tasks.append(TaskTimes(task.name, *spent, task.helper, taken, task.connections))
         in_recv_ns = task.in_recv_ns - earlier.in_recv_ns
         in_readiness_ns = min(task.in_readiness_ns - earlier.in_readiness_ns, blocked_ns)
         in_free_ns = task.in_free_ns - earlier.in_free_ns

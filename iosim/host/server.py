@@ -41,6 +41,8 @@ class Task:
     in_readiness_ns: int
     in_free_ns: int
     helper: bool
+    requests: int = 0
+    connections: int = 0
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ def count(tid: int, thread: Thread | None) -> Task:
         inside(thread.in_readiness_ns, thread.readiness_since_ns),
         inside(thread.in_free_ns, thread.free_since_ns),
         False,
+        thread.requests_taken,
+        thread.connections,
     )
 
 
@@ -154,7 +158,12 @@ def run(pipe: Pipe, program: Program, server: Server) -> None:
         me = threading.get_native_id()
         while True:
             request = pipe.hear()
-            if request == "accepted":
+            if request == "waits":
+                pipe.tell(server.waits_for_clients())
+            elif isinstance(request, dict):
+                server.client_of = request
+                pipe.tell("ready")
+            elif request == "accepted":
                 pipe.tell(len(server.every_connection))
             elif request == "snapshot":
                 pipe.tell(snapshot(server, me))
@@ -183,7 +192,7 @@ def run(pipe: Pipe, program: Program, server: Server) -> None:
 def main() -> None:
     """Serve one run."""
     pipe = attach(sys.argv[1:])
-    program, port, request_bytes, reply_bytes, service_ns = pipe.hear()
+    program, port, workload, seed = pipe.hear()
     raise_file_limit()
     threading.stack_size(256 * 1024)
     try:
@@ -191,4 +200,4 @@ def main() -> None:
     except IosimError as error:
         pipe.tell(error)
         return
-    run(pipe, program, Server(listener, request_bytes, reply_bytes, service_ns))
+    run(pipe, program, Server(listener, workload, seed))

@@ -39,6 +39,7 @@ class SocketCalls(Thread):
             sock, peer = self.server.sockets[listener].socket.accept()
         except BlockingIOError:
             self.free_since_ns = 0
+            self.found_nothing()
             self.empty_polls += 1
             return EAGAIN
         except OSError:
@@ -46,6 +47,7 @@ class SocketCalls(Thread):
             raise
         self.in_free_ns += monotonic_ns() - began_ns
         self.free_since_ns = 0
+        self.connections += 1
         fd = self.server.adopt(sock, peer[1])
         if nonblocking:
             sock.setblocking(False)
@@ -108,7 +110,8 @@ class SocketCalls(Thread):
         for _ in range(complete):
             connection.noticed_at_ns.append(noticed_ns)
             connection.copied_at_ns.append(connection.copied_ns)
-            found.append(next(server.requests))
+            found.append(server.request(connection, len(connection.copied_at_ns) - 1))
+        self.requests_taken += complete
         return found
 
     def compute(self, ns: int) -> Call[None]:

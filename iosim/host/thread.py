@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any
 
 from iosim.host.libaio import Aio
 from iosim.host.meter import Meter
 from iosim.kernel import READ_BYTES, Call, Request
+from iosim.workload import Workload
 
 BACKLOG = 4096
 """What net.core.somaxconn allows by default, listen(2)."""
@@ -24,6 +24,7 @@ class Socket:
     """A socket of the program; of a connection also when its requests were where."""
 
     __slots__ = (
+        "client",
         "copied_at_ns",
         "copied_ns",
         "done_at_ns",
@@ -45,6 +46,8 @@ class Socket:
         self.recv_into = sock.recv_into
         self.send = sock.send
         self.nonblocking = False
+        self.client = -1
+        """Of a connection, its number among all, when it has had a request."""
         self.received = 0
         """Bytes of an incomplete request that the program has read."""
         self.sent = 0
@@ -73,17 +76,14 @@ class Sockets(dict[int, Socket]):
 class Server:
     """What the threads of one server process share."""
 
-    def __init__(
-        self, listener: socket.socket, request_bytes: int, reply_bytes: int, service_ns: list[int]
-    ) -> None:
+    def __init__(self, listener: socket.socket, workload: Workload, seed: int = 1) -> None:
         self.listener = listener
-        self.request_bytes = request_bytes
-        self.reply_bytes = reply_bytes
-        self.reply = bytes(reply_bytes)
-        self.requests: Iterator[Request] = itertools.cycle(
-            Request(ns, reply_bytes) for ns in service_ns
-        )
-        """The k-th request served takes the k-th; the next item is taken atomically."""
+        self.request_bytes = workload.request_bytes
+        self.reply_bytes = workload.reply_bytes
+        self.reply = bytes(workload.reply_bytes)
+        self._service = workload.service_of(seed)
+        self.client_of: dict[int, int] = {}
+        """The number of each connection, by the client's port."""
         self.sockets = Sockets({listener.fileno(): Socket(listener)})
         self.every_connection: list[Socket] = []
         """Also those already closed."""
@@ -94,11 +94,28 @@ class Server:
         self.threads: list[Thread] = []
         self.ended: dict[int, Any] = {}
         """Last counters of the threads that are no more, by native id."""
+        self.spawned = 0
+        """Threads that the program has started."""
         self.run: Callable[..., None]
         """Run a program in the calling thread, with a kernel of its own."""
 
+    def request(self, connection: Socket, number: int) -> Request:
+        """The n-th request of a connection. One thread at a time frames what has come there."""
+        if connection.client < 0:
+            connection.client = self.client_of.get(connection.peer_port, 0)
+        return Request(self._service(connection.client, number), self.reply_bytes)
+
+    def waits_for_clients(self) -> bool:
+        """Whether each thread of the program sleeps in a call, or has found nobody who would
+        connect, since the last of them was started."""
+        threads = self.threads.copy()
+        return len(threads) > self.spawned and all(
+            thread.native_id in self.ended or thread.waits_for_clients() for thread in threads
+        )
+
     def spawn(self, program: Callable[..., Call[None]], *args: Any) -> None:
         """Run a program in a new thread."""
+        self.spawned += 1
         threading.Thread(target=self.run, args=(program, *args), daemon=True).start()
 
     def adopt(self, sock: socket.socket, peer_port: int) -> int:
@@ -132,10 +149,29 @@ class Thread:
         """The thread's own clock when the computing under way is over; signal handlers move it."""
         self.recv_since_ns = self.readiness_since_ns = self.free_since_ns = 0
         """When the call of that kind now under way began, 0 when there is none."""
+        self.connections = 0
+        """How many it has accepted."""
+        self.requests_taken = 0
+        """How many requests it has framed."""
+        self._spawned_then = -1
+        """How many threads had been started when it last found nobody who would connect."""
         server.threads.append(self)
 
+    def found_nothing(self) -> None:
+        """A look for news, and so for new connections, was in vain."""
+        self._spawned_then = self.server.spawned
+
+    def waits_for_clients(self) -> bool:
+        """Whether it is in a call that sleeps, or has looked for connections in vain since the last
+        thread was started."""
+        if self._spawned_then == self.server.spawned:
+            return True
+        return bool(self.recv_since_ns or self.readiness_since_ns or self.free_since_ns)
+
     def noticed(self, ready: list[int]) -> None:
-        """Note when the program learned that these are readable."""
+        """Note when the program learned that these are readable, or that nothing is."""
+        if not ready:
+            self.found_nothing()
         now_ns = monotonic_ns()
         sockets = self.server.sockets
         for fd in ready:

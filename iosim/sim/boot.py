@@ -15,9 +15,9 @@ from iosim.sim.kernel import SimKernel
 from iosim.sim.pending import Gil
 from iosim.sim.system import System
 from iosim.sim.tracing import TracedKernel, TracedSystem
-from iosim.sim.wakeups import WakeUps
+from iosim.sim.wakeups import Luck, WakeUps
 from iosim.trace import Trace
-from iosim.workload import Schedule, Workload, stream
+from iosim.workload import Schedule, Workload, stream, stream_key
 
 
 def boot(
@@ -36,10 +36,9 @@ def boot(
     """
     env = Environment()
     prices = profile.prices()
-    wakeups, ticking = WakeUps(profile.wakeup, stream(seed, "wakeups")), None
-    if profile.wakeup_ticking:
-        ticking = WakeUps(profile.wakeup_ticking, stream(seed, "ticking"))
-    cpu = Cpu(env, machine, prices, wakeups, ticking)
+    luck = Luck(stream_key(seed, "wakeups"))
+    ticking = WakeUps(profile.wakeup_ticking) if profile.wakeup_ticking else None
+    cpu = Cpu(env, machine, prices, luck, WakeUps(profile.wakeup), ticking)
     parts = (env, cpu, prices, machine, workload, schedule)
     system, kernel = System(*parts), kernel or SimKernel
     if trace is not None:

@@ -26,7 +26,7 @@ from iosim.sim.engine import Alarm, Environment, Pause
 from iosim.sim.memo import Memo
 from iosim.sim.states import TASK, Event, IllegalTransition, TaskState
 from iosim.sim.ticks import Ticks
-from iosim.sim.wakeups import WakeUps
+from iosim.sim.wakeups import Luck, WakeUps
 
 Work = Generator[simpy.Event, Any, None]
 
@@ -390,12 +390,17 @@ class Core:
         "current",
         "excess_ns",
         "idle_since_ns",
+        "number",
         "overlap_ns",
         "queue",
         "share_ns",
+        "woken_count",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.woken_count = 0
+        """How often it has been woken by something else than a request."""
         self.current: Task | None = None
         """Who runs, or is being switched to."""
         self.queue: deque[Task] = deque()
@@ -450,13 +455,16 @@ class Cpu:
         env: Environment,
         machine: Machine,
         prices: Prices,
+        luck: Luck,
         wakeups: WakeUps,
         ticking: WakeUps | None = None,
     ) -> None:
         """`wakeups` of a core that has stopped its tick; `ticking` if that goes on, if it is known
         to make a difference."""
         self.env = env
-        self.cores = [Core() for _ in range(machine.cores)]
+        self.cores = [Core(number) for number in range(machine.cores)]
+        self.request = -1
+        """Number of the request that is just being delivered, or -1."""
         self.time_slice_ns = machine.time_slice_ns
         self.task_count = 0
         """How many there are."""
@@ -467,6 +475,7 @@ class Cpu:
         self._protected_slice_ns = machine.protected_slice_ns
         self._switch_ns = prices.context_switch_ns
         self._miss_ns = Memo(prices.wakeup_miss_ns)
+        self._luck = luck
         self._wakeups = wakeups
         self._ticking = ticking or wakeups
         self.ticks = None if ticking is None else Ticks(env, machine.tick_ns)
@@ -494,7 +503,12 @@ class Cpu:
             wakeups, ticks = self._wakeups, self.ticks
             if ticks is not None and ticks.go_on(core.idle_since_ns):
                 wakeups = self._ticking
-            latency_ns, cpu_ns, cold_ns = wakeups.draw(now - core.idle_since_ns)
+            cause = self.request
+            if cause < 0:
+                core.woken_count += 1
+                cause = -core.woken_count
+            step = self._luck.step(core.number, cause)
+            latency_ns, cpu_ns, cold_ns = wakeups.after(now - core.idle_since_ns, step)
             switch_in_ns = cpu_ns - cold_ns
             if switch_in_ns > latency_ns:
                 # The processor time cannot have begun before the wake-up.

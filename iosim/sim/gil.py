@@ -29,6 +29,10 @@ class GilThread(Thread):
 
     __slots__ = ()
 
+    def waits_for_lock(self) -> bool:
+        gil = self.system.gil
+        return self in gil.waiting or gil.forced is self
+
     def pay(self) -> Iterable[simpy.Event]:
         if len(self.system.tasks) == 1:
             return Thread.pay(self)

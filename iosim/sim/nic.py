@@ -198,7 +198,7 @@ class Card:
         if packet.place != stream.expected:
             stream.early[packet.place] = packet
             return
-        nbytes, place = 0, packet.place
+        nbytes, place, number = 0, packet.place, packet.number
         ordered: Packet | None = packet
         while ordered is not None:
             place += 1
@@ -207,7 +207,7 @@ class Card:
                 self._system.records.ready_ns[ordered.number] = self._env.now_ns
             ordered = stream.early.pop(place, None)
         stream.expected = place
-        deliver(self._system, stream.connection, nbytes)
+        deliver(self._system, stream.connection, nbytes, number)
 
     def _recover(self, stream: Stream) -> None:
         """The first of the lost packets has come: the next is sent when that is acknowledged."""

@@ -215,6 +215,7 @@ class RingWork(Thread):
             return None
         if submission.opcode == "accept":
             self.debt_ns += prices.uring_recv_ns
+            self.connections += 1
             return accept_one(system, file).fd
         result = take(system, file, submission.nbytes)
         self.debt_ns += prices.uring_recv_ns
@@ -244,6 +245,7 @@ class RingWork(Thread):
             buffer = None
             if not receives:
                 result = accept_one(system, file).fd
+                self.connections += 1
                 self.debt_ns += prices.uring_multishot_ns
                 more = ring.has_room()
             else:

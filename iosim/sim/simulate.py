@@ -17,14 +17,17 @@ from iosim.models import Model, get, resolve
 from iosim.provenance import provenance
 from iosim.results import CoreTimes, Run, TaskTimes
 from iosim.sim.boot import boot
-from iosim.sim.clients import Clients
-from iosim.sim.engine import Environment
+from iosim.sim.clients import LOOK_NS, Clients
+from iosim.sim.engine import Environment, Pause
 from iosim.sim.interference import interfere
 from iosim.sim.sockets import Listener
 from iosim.sim.states import TaskState
 from iosim.sim.system import System
 from iosim.trace import Trace
-from iosim.workload import Workload, stream
+from iosim.workload import PATIENCE_NS, Workload, stream
+
+START_NS = 1_000_000_000
+"""Clients connect when every thread of the program waits for them, or after this long."""
 
 SETTLE_NS = 10_000_000
 """The load starts when the program has accepted all connections, or none for this long. One that
@@ -44,6 +47,7 @@ def simulate(
     seed: int = 1,
     trace: Trace | None = None,
     oversubscribe: bool = False,
+    patience_ns: int = PATIENCE_NS,
 ) -> Run:
     """Simulate one run; equal arguments give equal records.
 
@@ -51,7 +55,8 @@ def simulate(
     shipped one; `trace` is filled with every call and what led to it, which changes no record.
     Raises IosimError when the server takes more than `machine.memory_bytes`, which it mostly does
     before the load starts; with `oversubscribe` it goes on all the same.
-    Raises RunFailed when the program can never answer the remaining requests.
+    Raises RunFailed when all is sent and no reply has come for `patience_ns` and what all requests
+    take to compute.
     """
     began_s = time.perf_counter()
     workload = workload or Workload()
@@ -70,11 +75,11 @@ def simulate(
     # A million long-lived objects would be traversed again and again, to free nothing.
     gc.disable()
     try:
-        clients = Clients(system, schedule, listener)
+        clients = Clients(system, schedule, workload.service_of(seed), listener)
         if machine.interference is not None:
             interfere(cpu, machine.interference, stream(seed, "interference"))
         system.start(program, listener.fd)
-        env.process(_load(system, clients, listener))
+        env.process(_load(system, clients, patience_ns + workload.service_sum_ns))
         _run(env, clients)
         system.catch_up()
     finally:
@@ -95,6 +100,8 @@ def simulate(
                 spent[TaskState.RUNNABLE],
                 spent[TaskState.SLEEPING],
                 task.helper,
+                task.requests_taken,
+                task.connections,
             )
             for task, spent in zip(system.tasks, system.load_spent_ns(), strict=True)
         ),
@@ -114,6 +121,7 @@ def simulate(
             for spent in system.load_core_ns()
         ),
         memory_bytes=system.memory.peak_bytes(),
+        generator_ns=None if machine.nic else clients.busy_ns,
         provenance=provenance(
             model=model,
             workload=workload,
@@ -125,18 +133,18 @@ def simulate(
     )
 
 
-def _load(
-    system: System, clients: Clients, listener: Listener
-) -> Generator[simpy.Event, Any, None]:
-    """Wait until the program has settled, then start the load."""
-    yield from clients.connect_in_turn()
-    waiting, since_ns = clients.waiting, 0
-    while waiting and system.env.now_ns - since_ns < (
-        CONNECT_NS if clients.unconnected else SETTLE_NS
-    ):
-        yield system.env.timeout(SETTLE_NS)
-        if clients.waiting != waiting:
-            waiting, since_ns = clients.waiting, system.env.now_ns
+def _run(env: Environment, clients: Clients) -> None:
+    """Run to the last reply."""
+    env.run_to(clients.done)
+
+
+def _load(system: System, clients: Clients, patience_ns: int) -> Generator[simpy.Event, Any, None]:
+    """Let clients connect when the program waits for them, start the load, and give up when replies
+    stay out."""
+    env = system.env
+    while not system.waits_for_clients() and env.now_ns < START_NS:
+        yield Pause(env, env.now_ns + LOOK_NS)
+    yield from clients.connect(CONNECT_NS)
     if clients.unconnected:
         connections = system.workload.connections
         raise RunFailed(
@@ -144,12 +152,16 @@ def _load(
             f"Machine.backlog = {system.machine.backlog} limits how many wait for a program that "
             "does not accept; use fewer connections, a larger backlog or another model"
         )
+    waiting, since_ns = clients.waiting, env.now_ns
+    while waiting and env.now_ns - since_ns < SETTLE_NS:
+        yield Pause(env, env.now_ns + SETTLE_NS)
+        if clients.waiting != waiting:
+            waiting, since_ns = clients.waiting, env.now_ns
     clients.start(hang_up=bool(waiting))
-
-
-def _run(env: Environment, clients: Clients) -> None:
-    """Run to the last reply."""
-    if not env.run_to(clients.done):
-        raise RunFailed(
-            f"{clients.unanswered} requests can never be answered: every thread sleeps; {STARVED}"
-        )
+    while clients.sending or env.now_ns - clients.news_ns < patience_ns:
+        since_ns = env.now_ns if clients.sending else clients.news_ns
+        yield Pause(env, since_ns + patience_ns)
+    raise RunFailed(
+        f"{clients.unanswered} of {system.workload.requests} requests were not answered within "
+        f"{patience_ns / 1e9:g} s; {STARVED}"
+    )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from iosim.kernel import EAGAIN, ECONNRESET, EPIPE, READ_BYTES, Call, Request
 from iosim.sim.readiness import detach, interests_in
@@ -73,7 +73,7 @@ class Connection(File):
     backlog = limit = refuses(errno.EINVAL)
     """EINVAL of accept(2): "Socket is not listening for connections"."""
 
-    def __init__(self, client: int, first: int) -> None:
+    def __init__(self, client: int) -> None:
         super().__init__()
         self.client = client
         """Index of the connection in the workload."""
@@ -92,12 +92,12 @@ class Connection(File):
         self.sent = 0
         """Bytes of an incomplete reply that the program has sent."""
         self.copied_ns = 0
-        self.reading = first
-        """Number of the first request not yet complete in the program's memory; the ones after it
-        on this connection are found through `System.following`, so that idle connections need no
-        queues."""
-        self.answering = first
-        """Number of the first request whose reply is not yet sent."""
+        self.reading = -1
+        """Number of the first request not yet complete in the program's memory, or -1; the ones
+        after it on this connection are found through `System.following`, so that idle connections
+        need no queues."""
+        self.answering = -1
+        """Number of the first request whose reply is not yet sent, or -1."""
 
     def __str__(self) -> str:
         return f"connection {self.client}"
@@ -139,7 +139,7 @@ class Connection(File):
 class Listener(File):
     """A listening socket: connections that wait for accept."""
 
-    __slots__ = ("backlog", "group", "limit", "made_room")
+    __slots__ = ("backlog", "group", "limit")
 
     wakes_one = True
     sends_signals = True
@@ -157,8 +157,6 @@ class Listener(File):
         self.limit: int = limit
         """The second argument of listen(2); Linux lets one more wait (sk_acceptq_is_full in the
         kernel's include/net/sock.h)."""
-        self.made_room: Callable[[], object] | None = None if first is None else first.made_room
-        """Called when a connection has left the queue."""
         self.group: list[Listener] = [] if first is None else first.group
         """Those that are open on the address."""
         self.group.append(self)
@@ -188,13 +186,20 @@ class Listener(File):
         self.group.remove(self)
 
 
-def deliver(system: System, connection: Connection, nbytes: int) -> bool:
-    """Put the bytes of a request on its socket; True if that woke an idle core."""
+def deliver(system: System, connection: Connection, nbytes: int, number: int = -1) -> bool:
+    """Put the bytes of a request on its socket; True if that woke an idle core.
+
+    Whom they wake is woken by the request of that `number`.
+    """
     if connection.state is CLOSED:
         system.peer.reset(connection)
         return False
     connection.unread += nbytes
-    return system.became_readable(connection)
+    cpu = system.cpu
+    cpu.request = number
+    woke = system.became_readable(connection)
+    cpu.request = -1
+    return woke
 
 
 def take(system: System, connection: Connection, nbytes: int) -> int:
@@ -354,8 +359,6 @@ def spread(client: int) -> int:
 def accept_one(system: System, listener: Listener) -> Connection:
     """Take the oldest connection off the backlog and give it a descriptor."""
     connection = listener.backlog.popleft()
-    if listener.made_room is not None:
-        listener.made_room()
     if not listener.backlog:
         system.readable.pop(listener.fd, None)
     system.open(connection)
@@ -393,6 +396,7 @@ class SocketCalls(Thread):
         file = system.files[listener] or system.file(listener)
         while not file.backlog:
             if file.nonblocking:
+                self.found_nothing()
                 system.empty_polls += 1
                 self.charge(system.prices.eagain_ns)
                 return EAGAIN
@@ -402,6 +406,7 @@ class SocketCalls(Thread):
             yield from self.sleep_on(file)
         connection = accept_one(system, file)
         connection.nonblocking = nonblocking
+        self.connections += 1
         self.charge(system.prices.accept_ns)
         if not file.holders:
             release(system, file)
@@ -454,6 +459,7 @@ class SocketCalls(Thread):
         system = self.system
         connection = system.files[fd]
         records, request_bytes = system.records, system.request_bytes
+        reply_bytes = system.workload.reply_bytes
         noticed_ns, connection.noticed_ns = connection.noticed_ns, 0
         copied_ns = connection.copied_ns
         received = connection.received + nbytes
@@ -464,8 +470,9 @@ class SocketCalls(Thread):
             connection.reading = system.following[number]
             records.noticed_ns[number] = noticed_ns
             records.copied_ns[number] = copied_ns
-            complete.append(next(system.requests))
+            complete.append(system.request or Request(system.service_ns[number], reply_bytes))
         connection.received = received
+        self.requests_taken += len(complete)
         framing_ns = len(complete) * system.prices.request_ns
         self.debt_ns += framing_ns
         self.debt_user_ns += framing_ns

@@ -66,6 +66,8 @@ class Scan:
         # The listener is the last position of every pass.
         accepts = (self._start + made) // self._slots - (self._start + self._counted) // self._slots
         system.empty_polls += made - self._counted
+        if accepts:
+            self._thread.found_nothing()
         system.syscalls["accept4"] += accepts
         system.syscalls["recv"] += made - self._counted - accepts
         self._counted = made

@@ -6,8 +6,7 @@ import errno
 import os
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from itertools import repeat
+from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 
 import numpy as np
@@ -119,7 +118,7 @@ class Records:
     """The request records under construction: one array a column, by request number."""
 
     def __init__(self, connection: npt.NDArray[np.int64]) -> None:
-        self.connection = connection
+        self.connection = array("q", connection.tobytes())
         empty = bytes(8 * len(connection))
         self.intended_ns = array("q", empty)
         self.sent_ns = array("q", empty)
@@ -176,9 +175,10 @@ class System:
         "readable",
         "receive_buffer_bytes",
         "records",
+        "request",
         "request_bytes",
-        "requests",
         "roaming",
+        "service_ns",
         "signals",
         "start",
         "syscalls",
@@ -209,12 +209,12 @@ class System:
         self.receive_buffer_bytes = machine.receive_buffer_bytes
         self.following = schedule.following().tolist()
         """Number of the next request on the same connection, by request number."""
-        self.requests: Iterator[Request] = (
-            repeat(Request(workload.service_ns, workload.reply_bytes))
-            if workload.service == "fixed"
-            else map(Request, schedule.service_ns.tolist(), repeat(workload.reply_bytes))
-        )
-        """The k-th request served takes the k-th."""
+        self.service_ns = schedule.service_ns.tolist()
+        """What each request takes to compute, by request number."""
+        self.request: Request | None = None
+        """What every request is to the program, if they are all alike."""
+        if workload.service == "fixed":
+            self.request = Request(workload.service_ns, workload.reply_bytes)
         self.files: list[Any] = [None, None, None]
         """By descriptor; None is closed. 0 to 2 are the standard streams."""
         self.readable: dict[int, File] = {}
@@ -303,6 +303,11 @@ class System:
             return 0
         sockets = self.memory.sockets
         return self._miss_ns[others if others < sockets else sockets - 1]
+
+    def waits_for_clients(self) -> bool:
+        """Whether each thread of the program sleeps in a call, or has found nobody who would
+        connect, since the last of them was started."""
+        return all(task.waits_for_clients() for task in reversed(self.tasks))
 
     def start_counting(self) -> None:
         """The load begins: forget what setting up took."""

@@ -7,10 +7,13 @@ from typing import Any
 
 import simpy
 
-from iosim.sim.cpu import EXIT, RUNNING, Task
+from iosim.sim.cpu import EXIT, RUNNING, SLEEPING, Task
 from iosim.sim.engine import call_in
 from iosim.sim.pending import ALL_SIGNALS, Pending
+from iosim.sim.states import TaskState
 from iosim.sim.system import File, System
+
+EXITED = TaskState.EXITED
 
 Wait = Generator[simpy.Event, Any, None]
 
@@ -18,7 +21,16 @@ Wait = Generator[simpy.Event, Any, None]
 class Thread(Task):
     """A task of the scheduler that runs a program and so can make calls."""
 
-    __slots__ = ("awaited", "blocked", "pending", "system", "user_share_ns")
+    __slots__ = (
+        "_threads_then",
+        "awaited",
+        "blocked",
+        "connections",
+        "pending",
+        "requests_taken",
+        "system",
+        "user_share_ns",
+    )
 
     def __init__(self, system: System, name: str, helper: bool = False) -> None:
         super().__init__(system.cpu, name, helper)
@@ -30,6 +42,12 @@ class Thread(Task):
         self.pending = Pending()
         self.user_share_ns = system.prices.user_ns
         """What the language adds to each call."""
+        self.connections = 0
+        """How many it has accepted."""
+        self.requests_taken = 0
+        """How many requests it has framed."""
+        self._threads_then = 0
+        """How many threads there were when it last found nobody who would connect."""
         system.tasks.append(self)
         system.memory.add("threads")
 
@@ -58,8 +76,27 @@ class Thread(Task):
         self.debt_ns += price_ns
         self.debt_user_ns += self.user_share_ns
 
+    def found_nothing(self) -> None:
+        """A look for news, and so for new connections, was in vain."""
+        self._threads_then = len(self.system.tasks)
+
+    def waits_for_clients(self) -> bool:
+        """Whether it sleeps in a call, or has looked for connections in vain since the last thread
+        was started. The C library's threads and the kernel's do not count."""
+        if self.scan is not None:
+            self.scan.count()
+        if self.helper or self._threads_then == len(self.system.tasks):
+            return True
+        return self.state in (SLEEPING, EXITED) and not self.waits_for_lock()
+
+    def waits_for_lock(self) -> bool:
+        """Whether it sleeps until the interpreter's lock is free."""
+        return False
+
     def noticed(self, ready: list[int]) -> None:
-        """Note when the program learned that these are readable."""
+        """Note when the program learned that these are readable, or that nothing is."""
+        if not ready:
+            self.found_nothing()
         # `self.now_ns`, without the time that a property takes.
         now_ns = self.env.now_ns + self.debt_ns - self.cold_ns
         files = self.system.files

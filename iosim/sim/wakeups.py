@@ -1,27 +1,56 @@
-"""How long a wake-up takes: random draws from the quantiles of the cost profile."""
+"""How long a wake-up takes: random draws from the quantiles of the cost profile.
+
+Which quantile is drawn belongs to the core and to the request that has woken it, so that runs of
+one seed differ less by chance: under another model the same request meets the same luck.
+"""
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from itertools import chain, pairwise
+from collections.abc import Sequence
+from itertools import pairwise
 from math import inf
 
 import numpy as np
 
 from iosim.costs import WakeUp
+from iosim.draws import draw, draws
+
+STEPS = 1024
+"""Quantiles that are told apart."""
+_BLOCK = 4096
+"""Draws that are made at a time."""
+
+
+class Luck:
+    """Which quantile each wake-up takes."""
+
+    def __init__(self, key: int) -> None:
+        self._key = key
+        self._blocks: dict[tuple[int, int], array[int]] = {}
+        """By core, and by the number of the request in blocks."""
+
+    def step(self, core: int, number: int) -> int:
+        """The quantile, of `STEPS`, of a core that a request wakes.
+
+        What is no request has a negative number: those are a sequence of the core's own.
+        """
+        place, offset = divmod(number, _BLOCK)
+        block = self._blocks.get((core, place))
+        if block is None:
+            numbers = np.arange(place * _BLOCK, (place + 1) * _BLOCK)
+            drawn = draws(draw(self._key, core), numbers) % np.uint64(STEPS)
+            block = self._blocks[core, place] = array("H", drawn.astype(np.uint16).tobytes())
+        return block[offset]
 
 
 class WakeUps:
-    """Draws how long a wake-up takes, by how long the core has idled."""
+    """How long a wake-up takes, by how long the core has idled."""
 
-    _BLOCK = 4096
-    _STEPS = 1024
-    """Quantiles that are told apart."""
-
-    def __init__(self, rows: Sequence[WakeUp], generator: np.random.Generator) -> None:
+    def __init__(self, rows: Sequence[WakeUp]) -> None:
         self._idle_ns = [row.idle_ns for row in rows]
-        middles = (np.arange(self._STEPS) + 0.5) / self._STEPS
+        middles = (np.arange(STEPS) + 0.5) / STEPS
         known = [(row.quantiles_ns(middles).tolist(), row.cpu_ns, row.cold_ns) for row in rows]
         ends = [(0, inf), *((low, high - low) for low, high in pairwise(self._idle_ns)), (0, inf)]
         self._between = [
@@ -30,18 +59,12 @@ class WakeUps:
         ]
         """For idle times up to each row's and beyond the last: where the interval begins and how
         long it is, and what is known at both ends; outside the rows it is the same at both."""
-        self._drawn = chain.from_iterable(self._blocks(generator))
 
-    def _blocks(self, generator: np.random.Generator) -> Iterator[list[int]]:
-        while True:
-            yield generator.integers(self._STEPS, size=self._BLOCK).tolist()[::-1]
-
-    def draw(self, idle_ns: int) -> tuple[int, int, int]:
-        """(latency, processor time, its cold part), ns: a random quantile, linear in idle time."""
+    def after(self, idle_ns: int, step: int) -> tuple[int, int, int]:
+        """(latency, processor time, its cold part), ns: that quantile, linear in idle time."""
         begin_ns, length_ns, latency_ns, cpu_ns, cold_ns, latency_to_ns, cpu_to_ns, cold_to_ns = (
             self._between[bisect_left(self._idle_ns, idle_ns)]
         )
-        step = next(self._drawn)
         share = (idle_ns - begin_ns) / length_ns
         rest = 1 - share
         return (

@@ -40,6 +40,7 @@ from iosim.host.kernel import HostKernel
 from iosim.host.server import allow_more
 from iosim.host.thread import Server
 from iosim.kernel import Call, drive
+from iosim.workload import Workload
 
 
 class Clients:
@@ -140,7 +141,7 @@ class Program:
 
     def run(self, scenario: Scenario, listener: socket.socket) -> None:
         """Run the program in this process."""
-        server = Server(listener, REQUEST_BYTES, REPLY_BYTES, [0])
+        server = Server(listener, Workload(request_bytes=REQUEST_BYTES, reply_bytes=REPLY_BYTES))
 
         def run(program: Callable[..., Call[None]], *args: Any) -> None:
             drive(program(HostKernel(server, "thread"), *args))

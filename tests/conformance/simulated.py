@@ -80,7 +80,7 @@ class Clients:
         assert self._ends[-1].connected, "the backlog is full: use start_connect"
 
     def start_connect(self) -> None:
-        end = End(Connection(len(self._ends), -1))
+        end = End(Connection(len(self._ends)))
         self._ends.append(end)
         self._try_to_connect(end)
 

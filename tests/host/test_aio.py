@@ -25,6 +25,7 @@ from iosim.host.libaio import Aio
 from iosim.host.siglib import sigwaitinfo
 from iosim.host.thread import Server
 from iosim.kernel import drive
+from iosim.workload import Workload
 
 pytestmark = pytest.mark.skipif(aio.why_not() is not None, reason=str(aio.why_not()))
 
@@ -182,7 +183,7 @@ def test_a_read_is_forgotten_before_its_descriptor_is_free() -> None:
 
     client, end = socket.socketpair()
     with client, end, socket.socket() as listener:
-        server = Server(listener, 1, 1, [0])
+        server = Server(listener, Workload(request_bytes=1, reply_bytes=1))
         server.aio = Forgetful()
         drive(HostKernel(server, "main").close(server.adopt(end, 0)))
     assert len(open_at_forget) == 1

@@ -14,12 +14,13 @@ from iosim.host.run import _task_times
 from iosim.host.server import Snapshot, Task, listen
 from iosim.host.thread import Server
 from iosim.kernel import EAGAIN, Call, drive
+from iosim.workload import Workload
 
 
 @pytest.fixture
 def kernel() -> Iterator[HostKernel]:
     with listen(0) as listener:
-        yield HostKernel(Server(listener, 64, 64, [0]), "main")
+        yield HostKernel(Server(listener, Workload()), "main")
 
 
 def received(kernel: HostKernel, fd: int) -> list[int]:

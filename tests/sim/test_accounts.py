@@ -28,7 +28,7 @@ from iosim.sim.kernel import SimKernel
 from iosim.sim.simulate import _load
 from iosim.sim.sockets import Listener
 from iosim.sim.states import Event, TaskState
-from iosim.workload import Workload, stream
+from iosim.workload import PATIENCE_NS, Workload, stream
 
 NATIVE = CostProfile.shipped("native")
 SWITCHES_ARE_FREE = NATIVE.model_copy(
@@ -167,11 +167,11 @@ def test_a_run_that_is_cut_at_any_moment(
         system = boot(profile, machine, load, schedule, seed, kernel=EveryTry)
         env = system.env
         listener = system.open(Listener(machine.backlog))
-        clients = Clients(system, schedule, listener)
+        clients = Clients(system, schedule, load.service_of(seed), listener)
         if machine.interference is not None:
             interfere(system.cpu, machine.interference, stream(seed, "interference"))
         system.start(model.program, listener.fd)
-        env.process(_load(system, clients, listener))
+        env.process(_load(system, clients, PATIENCE_NS))
         while not clients.origin_ns:
             env.step()
         for gap_ns in gaps_ns:

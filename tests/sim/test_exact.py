@@ -87,7 +87,11 @@ THREE = Workload(
     reply_bytes=30,
     service_ns=2_000,
 )
-"""One request on each connection, all due at once; a send keeps the client 200 + 50 busy."""
+"""One request on each connection, all due at once; a send keeps the client 200 + 50 busy, and 400
+longer if it wakes the core."""
+
+# The program waits for clients when they look for the first time, at 100,000. They connect at once,
+# and the load starts 10 ms later.
 
 # recv of one request takes 300 + 50 = 350, framing and computing 20 + 2000 = 2020, send
 # 500 + 30 = 530, and a reply is at the client 2000 + 30 = 2030 after its send began.
@@ -95,7 +99,7 @@ THREE = Workload(
 NONBLOCKING_SLEEP_1 = get("nonblocking-sleep", interval_ns=91_000)
 NONBLOCKING_SLEEP_3 = get("nonblocking-sleep", interval_ns=90_800)
 """A pass (of 2 or 4 tries, 100 each), the sleep, its slack 5000, the wake-up 3000 + 400 and the
-call 400 make a period of 100,000, which divides the 10 ms before the load."""
+call 400 make a period of 100,000, which divides the time before the load."""
 
 ONE_EXPECTED = {
     # Wake-up 3000, recv 350; the read itself brings the news. The 400 of the cold caches come after
@@ -103,11 +107,12 @@ ONE_EXPECTED = {
     "blocking": (0, 10_000, 10_000, 11_050, 11_050, 14_400, 14_400, 16_820, 18_850),
     "blocking-pool": (0, 10_000, 10_000, 11_050, 11_050, 14_400, 14_400, 16_820, 18_850),
     "blocking-serial": (0, 10_000, 10_000, 11_050, 11_050, 14_400, 14_400, 16_820, 18_850),
-    # Set-up: 3000 + 400 wake-up, 100 fcntl, 700 accept; then recv is tried at 4200 and every 200
-    # after it, so also at 10 ms, when the load starts: at all multiples of 200. Found at 11,200.
-    "nonblocking": (0, 10_000, 10_000, 11_050, 11_050, 11_550, 11_550, 13_570, 15_600),
-    # The passes begin 4200 after each multiple of 100,000; found at 104,200.
-    "nonblocking-sleep": (0, 10_000, 10_000, 11_050, 11_050, 104_550, 104_550, 106_570, 108_600),
+    # 3000 + 400 wake-up, 100 fcntl, and accept every 100, so also at 100,000: 700. Then recv is
+    # tried at 100,700 and every 200 after it: 100 after all multiples of 200. Found at 11,100.
+    "nonblocking": (0, 10_000, 10_000, 11_050, 11_050, 11_450, 11_450, 13_470, 15_500),
+    # The first pass has no connection yet and ends at 3600, the second begins at 103,400: 700
+    # accept, 200 for two tries, 99,800. The passes begin at 4100 of every 100,000.
+    "nonblocking-sleep": (0, 10_000, 10_000, 11_050, 11_050, 104_450, 104_450, 106_470, 108_500),
     # 3000 wake-up, 400 select, 2 x 10 scan and 4 x 5 numbers; then recv 350.
     "select": (0, 10_000, 10_000, 11_050, 11_050, 14_490, 15_240, 17_260, 19_290),
     # 600 poll, 2 x 10 scan of listener and connection.
@@ -139,71 +144,72 @@ THREE_EXPECTED = {
     # send. Each of the others is switched to, 1500, reads 350, computes 2020, sends 530.
     "blocking": [
         (0, 0, 0, 1_050, 1_050, 4_400, 4_400, 6_820, 8_850),
-        (1, 0, 250, 1_300, 1_300, 9_200, 9_200, 11_220, 13_250),
-        (2, 0, 500, 1_550, 1_550, 13_600, 13_600, 15_620, 17_650),
+        (1, 0, 650, 1_700, 1_700, 9_200, 9_200, 11_220, 13_250),
+        (2, 0, 900, 1_950, 1_950, 13_600, 13_600, 15_620, 17_650),
     ],
     "blocking-pool": [
         (0, 0, 0, 1_050, 1_050, 4_400, 4_400, 6_820, 8_850),
-        (1, 0, 250, 1_300, 1_300, 9_200, 9_200, 11_220, 13_250),
-        (2, 0, 500, 1_550, 1_550, 13_600, 13_600, 15_620, 17_650),
+        (1, 0, 650, 1_700, 1_700, 9_200, 9_200, 11_220, 13_250),
+        (2, 0, 900, 1_950, 1_950, 13_600, 13_600, 15_620, 17_650),
     ],
     # The second waits until the first client has hung up, with its reply at 8850: 3000 + 400
     # wake-up, 300 recv of the end, 500 close, 700 accept, 350 recv.
     "blocking-serial": [
         (0, 0, 0, 1_050, 1_050, 4_400, 4_400, 6_820, 8_850),
-        (1, 0, 250, 1_300, 1_300, 14_100, 14_100, 16_120, 18_150),
-        (2, 0, 500, 1_550, 1_550, 23_400, 23_400, 25_420, 27_450),
+        (1, 0, 650, 1_700, 1_700, 14_100, 14_100, 16_120, 18_150),
+        (2, 0, 900, 1_950, 1_950, 23_400, 23_400, 25_420, 27_450),
     ],
-    # Set-up: 3500, then for each connection 700 accept and 100 for recv; the last accept in vain,
-    # 100, ends at 6000. From there a pass of 400, which divides 10 ms - 6000: the sockets are
-    # tried at 0, 100 and 200 of every 400. Found at 1200; the pointer goes on from there.
+    # From 100,000 on 700 accept and 100 for recv, for each connection; the last accept in vain,
+    # 100, ends at 102,500. From there a pass of 400: the sockets are tried at 100, 200 and 300 of
+    # every 400. Found at 1300; the pointer goes on from there.
     "nonblocking": [
-        (0, 0, 0, 1_050, 1_050, 1_550, 1_550, 3_570, 5_600),
-        (1, 0, 250, 1_300, 1_300, 4_450, 4_450, 6_470, 8_500),
-        (2, 0, 500, 1_550, 1_550, 7_350, 7_350, 9_370, 11_400),
+        (0, 0, 0, 1_050, 1_050, 1_650, 1_650, 3_670, 5_700),
+        (1, 0, 250, 1_300, 1_300, 4_550, 4_550, 6_570, 8_600),
+        (2, 0, 500, 1_550, 1_550, 7_450, 7_450, 9_470, 11_500),
     ],
-    # The first pass of 400 ends at 6000, so a pass begins at 5600 of every 100,000.
+    # The first pass ends at 3600; the second begins at 103,200 and ends, with three accepted, at
+    # 105,700. After 99,600 the third does, so a pass begins at 5300 of every 100,000.
     "nonblocking-sleep": [
-        (0, 0, 0, 1_050, 1_050, 5_950, 5_950, 7_970, 10_000),
-        (1, 0, 250, 1_300, 1_300, 8_850, 8_850, 10_870, 12_900),
-        (2, 0, 500, 1_550, 1_550, 11_750, 11_750, 13_770, 15_800),
+        (0, 0, 0, 1_050, 1_050, 5_650, 5_650, 7_670, 9_700),
+        (1, 0, 250, 1_300, 1_300, 8_550, 8_550, 10_570, 12_600),
+        (2, 0, 500, 1_550, 1_550, 11_450, 11_450, 13_470, 15_500),
     ],
     # All three are there when the program runs at 4050 (+400): 400 select, 4 x 10 scan and 6 x 5
     # numbers.
     "select": [
         (0, 0, 0, 1_050, 1_050, 4_520, 5_270, 7_290, 9_320),
-        (1, 0, 250, 1_300, 1_300, 4_520, 8_170, 10_190, 12_220),
-        (2, 0, 500, 1_550, 1_550, 4_520, 11_070, 13_090, 15_120),
+        (1, 0, 650, 1_700, 1_700, 4_520, 8_170, 10_190, 12_220),
+        (2, 0, 900, 1_950, 1_950, 4_520, 11_070, 13_090, 15_120),
     ],
     # 600 poll, 4 x 10 scan.
     "poll": [
         (0, 0, 0, 1_050, 1_050, 4_690, 5_440, 7_460, 9_490),
-        (1, 0, 250, 1_300, 1_300, 4_690, 8_340, 10_360, 12_390),
-        (2, 0, 500, 1_550, 1_550, 4_690, 11_240, 13_260, 15_290),
+        (1, 0, 650, 1_700, 1_700, 4_690, 8_340, 10_360, 12_390),
+        (2, 0, 900, 1_950, 1_950, 4_690, 11_240, 13_260, 15_290),
     ],
     # 200 epoll_wait, 3 x 50 events.
     "epoll": [
         (0, 0, 0, 1_050, 1_050, 4_400, 5_150, 7_170, 9_200),
-        (1, 0, 250, 1_300, 1_300, 4_400, 8_050, 10_070, 12_100),
-        (2, 0, 500, 1_550, 1_550, 4_400, 10_950, 12_970, 15_000),
+        (1, 0, 650, 1_700, 1_700, 4_400, 8_050, 10_070, 12_100),
+        (2, 0, 900, 1_950, 1_950, 4_400, 10_950, 12_970, 15_000),
     ],
     # As epoll, and after each answer a recv that finds nothing, 100.
     "epoll-et": [
         (0, 0, 0, 1_050, 1_050, 4_400, 5_150, 7_170, 9_200),
-        (1, 0, 250, 1_300, 1_300, 4_400, 8_150, 10_170, 12_200),
-        (2, 0, 500, 1_550, 1_550, 4_400, 11_150, 13_170, 15_200),
+        (1, 0, 650, 1_700, 1_700, 4_400, 8_150, 10_170, 12_200),
+        (2, 0, 900, 1_950, 1_950, 4_400, 11_150, 13_170, 15_200),
     ],
     # Three SIGIO have merged into one: 4050 + 400 + 700, then a rescan that finds all three.
     "sigio": [
         (0, 0, 0, 1_050, 1_050, 5_500, 5_500, 7_520, 9_550),
-        (1, 0, 250, 1_300, 1_300, 8_400, 8_400, 10_420, 12_450),
-        (2, 0, 500, 1_550, 1_550, 11_300, 11_300, 13_320, 15_350),
+        (1, 0, 650, 1_700, 1_700, 8_400, 8_400, 10_420, 12_450),
+        (2, 0, 900, 1_950, 1_950, 11_300, 11_300, 13_320, 15_350),
     ],
     # A signal each: 800 sigwaitinfo, 350 recv, 2020, 530 send, 100 for the recv that drains.
     "rtsig": [
         (0, 0, 0, 1_050, 1_050, 4_850, 5_600, 7_620, 9_650),
-        (1, 0, 250, 1_300, 1_300, 9_050, 9_400, 11_420, 13_450),
-        (2, 0, 500, 1_550, 1_550, 12_850, 13_200, 15_220, 17_250),
+        (1, 0, 650, 1_700, 1_700, 9_050, 9_400, 11_420, 13_450),
+        (2, 0, 900, 1_950, 1_950, 12_850, 13_200, 15_220, 17_250),
     ],
     # The first helper runs at 4050 (+400) and has read at 5400; its signal makes the program
     # runnable behind the other two helpers, each 1500 switch + 950 read: 7850, 10,300. The program
@@ -214,22 +220,22 @@ THREE_EXPECTED = {
     # back 5 * 1500.
     "aio": [
         (0, 0, 0, 1_050, 1_050, 12_600, 5_400, 14_680, 16_710),
-        (1, 0, 250, 1_300, 1_300, 16_360, 7_850, 18_440, 20_470),
-        (2, 0, 500, 1_550, 1_550, 27_620, 10_300, 29_700, 31_730),
+        (1, 0, 650, 1_700, 1_700, 16_360, 7_850, 18_440, 20_470),
+        (2, 0, 900, 1_950, 1_950, 27_620, 10_300, 29_700, 31_730),
     ],
     # The ring reads all three in one call, 300 each from 4450 on. The program computes three
     # replies, 6060, and submits them together: 100 enter, then 480 a send and 150 to arm a recv.
     "io_uring": [
         (0, 0, 0, 1_050, 1_050, 5_350, 4_750, 11_510, 13_540),
-        (1, 0, 250, 1_300, 1_300, 5_350, 5_050, 12_140, 14_170),
-        (2, 0, 500, 1_550, 1_550, 5_350, 5_350, 12_770, 14_800),
+        (1, 0, 650, 1_700, 1_700, 5_350, 5_050, 12_140, 14_170),
+        (2, 0, 900, 1_950, 1_950, 5_350, 5_350, 12_770, 14_800),
     ],
     # 270 a completion; each buffer given back, 40, before its request is framed; 480 a send, and
     # nothing to arm.
     "io_uring-multishot": [
         (0, 0, 0, 1_050, 1_050, 5_260, 4_720, 11_540, 13_570),
-        (1, 0, 250, 1_300, 1_300, 5_260, 4_990, 12_020, 14_050),
-        (2, 0, 500, 1_550, 1_550, 5_260, 5_260, 12_500, 14_530),
+        (1, 0, 650, 1_700, 1_700, 5_260, 4_990, 12_020, 14_050),
+        (2, 0, 900, 1_950, 1_950, 5_260, 5_260, 12_500, 14_530),
     ],
     # 80 look, then the kernel thread reads all three, 300 each. The program wants the core from the
     # first on and has it after this round of work, 1500; it computes 3 x 2020 and enters, 100.
@@ -354,10 +360,10 @@ def test_network_card_interrupts() -> None:
 
 
 def test_interrupt_delays_a_spinning_program() -> None:
-    """The try under way at 15,102 is an accept that would end at 15,200; it ends 1000 later, and
-    the next, at 16,200, is the recv that finds the data."""
+    """The try under way at 15,102 is a recv that would end at 15,200; it ends 1000 later, and after
+    an accept the recv at 16,300 finds the data."""
     assert rows(simulate("nonblocking", ONE, profile=COSTS, machine=NIC)) == [
-        (0, 10_000, 10_000, 15_102, 16_102, 16_550, 16_550, 18_570, 23_656)
+        (0, 10_000, 10_000, 15_102, 16_102, 16_650, 16_650, 18_670, 23_756)
     ]
 
 
@@ -365,7 +371,7 @@ def test_two_cores_serve_at_the_same_time() -> None:
     workload = THREE.model_copy(update={"connections": 2, "requests": 2})
     assert rows(simulate("blocking", workload, profile=COSTS, machine=Machine(cores=2))) == [
         (0, 0, 0, 1_050, 1_050, 4_400, 4_400, 6_820, 8_850),
-        (1, 0, 250, 1_300, 1_300, 4_650, 4_650, 7_070, 9_100),
+        (1, 0, 650, 1_700, 1_700, 5_050, 5_050, 7_470, 9_500),
     ]
 
 

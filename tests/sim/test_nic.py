@@ -264,9 +264,9 @@ def test_nothing_is_lost_for_good(
         receive(self, packet)
         books.check(self)
 
-    def checked_deliver(system: Any, connection: Any, nbytes: int) -> bool:
+    def checked_deliver(system: Any, connection: Any, nbytes: int, number: int) -> bool:
         books.delivered[connection.client] += nbytes
-        return deliver(system, connection, nbytes)
+        return deliver(system, connection, nbytes, number)
 
     with (
         mock.patch.object(nic.Packet, "__init__", checked_make),

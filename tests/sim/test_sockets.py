@@ -35,8 +35,8 @@ from iosim.sim.sockets import (
     take,
 )
 from iosim.sim.system import System
-from iosim.sim.wakeups import WakeUps
-from iosim.workload import Workload, stream
+from iosim.sim.wakeups import Luck, WakeUps
+from iosim.workload import Workload
 
 RECEIVE, SEND, CLIENT = 100, 60, 40
 """Bytes that the three buffers hold."""
@@ -71,14 +71,14 @@ class Setup:
         self.env = Environment()
         profile = profile or round_costs()
         workload = workload or Workload()
-        wakeups = WakeUps(profile.wakeup, stream(1, "wakeups"))
-        cpu = Cpu(self.env, SMALL, profile.prices(), wakeups)
+        wakeups = WakeUps(profile.wakeup)
+        cpu = Cpu(self.env, SMALL, profile.prices(), Luck(1), wakeups)
         schedule = workload.schedule(1)
         self.system = System(self.env, cpu, profile.prices(), SMALL, workload, schedule)
         self.client = Reader()
         self.system.peer = self.client
         self.listener = self.system.open(Listener(SMALL.backlog))
-        self.connection = Connection(0, -1)
+        self.connection = Connection(0)
         self.seen: list[tuple[int, Any]] = []
         """Time and result of each call of a program that `run` ran."""
 
@@ -248,7 +248,7 @@ def test_a_full_backlog_takes_one_more_than_its_limit() -> None:
     listener = Listener(limit=2)
     for _ in range(3):
         assert not listener.full
-        connect(setup.system, listener, Connection(0, -1))
+        connect(setup.system, listener, Connection(0))
     assert listener.full
 
 
@@ -304,7 +304,7 @@ def test_models_that_never_rest_survive_a_reset(model: str) -> None:
     """As conformance/rules/models.py does for the others."""
     load = Workload(request_bytes=64, reply_bytes=500, connections=1, requests=2)
     setup = Setup(workload=load)
-    second = Connection(0, -1)
+    second = Connection(0)
     setup.system.start(MODELS[model].program, setup.listener.fd)
     system = setup.system
     connect(system, setup.listener, setup.connection)

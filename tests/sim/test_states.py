@@ -148,7 +148,7 @@ def exit_asleep() -> None:
 
 def connected() -> tuple[System, Listener, Connection]:
     system, _ = started()
-    listener, connection = system.open(Listener(8)), Connection(3, -1)
+    listener, connection = system.open(Listener(8)), Connection(3)
     connect(system, listener, connection)
     return system, listener, connection
 
@@ -171,7 +171,7 @@ def send_after_a_reset() -> None:
 
 def close_unconnected() -> None:
     system, _ = started()
-    finish(system, Connection(3, -1))
+    finish(system, Connection(3))
 
 
 def submit_twice(opcode: str) -> None:

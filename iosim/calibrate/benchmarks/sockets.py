@@ -37,7 +37,10 @@ def fcntl(bench: Bench) -> Call[None]:
 
 @benchmark()
 def accept_and_close(bench: Bench) -> Call[None]:
-    """accept of connections that wait (accept_ns), close after the peer hung up (close_ns)."""
+    """accept of connections that wait (accept_ns), close after the peer hung up (close_ns).
+
+    The peer times by its own clock how long it takes to connect (client_connect_ns).
+    """
     kernel = bench.kernel
 
     def accept() -> Call[None]:
@@ -45,7 +48,8 @@ def accept_and_close(bench: Bench) -> Call[None]:
             bench.fds.append((yield from kernel.accept(bench.listener, True)))
 
     for _ in range(bench.rounds):
-        yield from bench.peer.connect(BATCH)
+        took_ns, pulse_ns = yield from bench.peer.connect(BATCH)
+        bench.note("connect", took_ns, pulse_ns, client_connect_ns=1)
         yield from bench.time("accept", accept(), BATCH, accept_ns=1)
         yield from bench.peer.hang_up(BATCH)
         yield from bench.time("close", each(kernel.close, bench.fds), BATCH, close_ns=1)
