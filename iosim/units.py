@@ -174,7 +174,16 @@ def parse_bits_per_second(value: str | float) -> int:
     return _BITS_PER_SECOND.whole(value)
 
 
-# The way back, for tables: three significant digits, "-" for not a number.
+# The way back: exact, for what is read again.
+
+
+def write_time(ns: int) -> str:
+    """`100us` from 100_000 nanoseconds, which `parse_time` reads as the same time."""
+    unit = next(unit for unit in ("s", "ms", "us", "ns") if ns % _TIME.units[unit] == 0)
+    return f"{ns // _TIME.units[unit]}{unit}"
+
+
+# And for tables: three significant digits, "-" for not a number.
 
 
 def format_time(ns: float) -> str:

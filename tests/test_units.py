@@ -29,6 +29,7 @@ from iosim.units import (
     parse_count,
     parse_rate,
     parse_time,
+    write_time,
 )
 
 PARSERS: list[Callable[[Any], float]] = [
@@ -231,3 +232,16 @@ def test_model_reports_every_refusal_at_once() -> None:
 def test_json_schema_tells_editors_that_text_is_welcome() -> None:
     kinds = Everything.model_json_schema()["properties"]["time"]["anyOf"]
     assert {kind["type"] for kind in kinds} == {"integer", "string"}
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [(0, "0s"), (1, "1ns"), (1_500, "1500ns"), (100_000, "100us"), (2_000_000, "2ms")],
+)
+def test_a_time_is_written_exactly(ns: int, text: str) -> None:
+    assert write_time(ns) == text
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_a_written_time_is_read_as_the_same(ns: int) -> None:
+    assert parse_time(write_time(ns)) == ns

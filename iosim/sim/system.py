@@ -210,8 +210,8 @@ class System:
         self.following = schedule.following().tolist()
         """Number of the next request on the same connection, by request number."""
         self.requests: Iterator[Request] = (
-            repeat(Request(workload.service_ns, workload.reply_bytes))
-            if workload.service == "fixed"
+            repeat(Request(workload.service.mean_ns, workload.reply_bytes))
+            if workload.service.distribution == "constant"
             else map(Request, schedule.service_ns.tolist(), repeat(workload.reply_bytes))
         )
         """The k-th request served takes the k-th."""

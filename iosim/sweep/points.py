@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from iosim.costs import Cost, CostProfile
 from iosim.errors import IosimError
 from iosim.host import run_real
@@ -23,7 +21,7 @@ from iosim.results import Run
 from iosim.sim import simulate
 from iosim.sweep.fields import SIMULATED_ONLY, Value, Values
 from iosim.sweep.outcomes import outcome
-from iosim.workload import Workload, explain
+from iosim.workload import Workload
 
 DEFAULT_PROFILE = "python"
 """Shipped, so that a file means the same everywhere."""
@@ -134,9 +132,9 @@ def _named(values: Values) -> str:
 
 def _machine(values: Mapping[str, Any]) -> Machine:
     try:
-        return Machine(**values)
-    except ValidationError as error:
-        raise IosimError(f"machine: {explain(error)}") from None
+        return Machine.of(**values)
+    except IosimError as refusal:
+        raise IosimError(f"machine: {refusal}") from None
 
 
 def _priced(profile: CostProfile, costs: Values, factors: Values) -> CostProfile:
