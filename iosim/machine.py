@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from iosim.checked import Checked
-from iosim.units import BitsPerSecond, Bytes, Count, Nanoseconds, PerSecond
+from iosim.units import BitsPerSecond, Bytes, Count, Nanoseconds, PerSecond, format_time
 
 _HEADER_BYTES = 40
 _FRAME_BYTES = 38
@@ -80,6 +80,21 @@ class Interference(Checked):
     """How often, on each core."""
     duration_ns: Annotated[list[Nanoseconds], Field(min_length=1)]
     """For how long: values that are equally likely, such as quantiles at equal steps."""
+
+    @property
+    def share(self) -> float:
+        """How much of a core's time it takes."""
+        return self.per_s * sum(self.duration_ns) / len(self.duration_ns) / 1e9
+
+    @model_validator(mode="after")
+    def _check_share(self) -> Self:
+        if self.share >= 1:
+            mean = format_time(self.share / self.per_s * 1e9)
+            raise ValueError(
+                f"per_s = {self.per_s:g} times duration_ns, {mean} on average, takes "
+                f"{self.share:.0%} of a core: it must be below 100 %, or the server gets nothing"
+            )
+        return self
 
 
 class Machine(Checked):

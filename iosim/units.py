@@ -174,6 +174,21 @@ def parse_bits_per_second(value: str | float) -> int:
     return _BITS_PER_SECOND.whole(value)
 
 
+def parse_seed(value: Any) -> int:
+    """The seed of a run, a whole number that 64 bits hold; one of NumPy's becomes Python's, as
+    what is saved with a run must be."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, numbers.Integral)
+        or not 0 <= int(value) <= _LARGEST
+    ):
+        raise IosimError(
+            f"seed = {reprlib.repr(value)} must be a whole number from 0 to 2**63 - 1: use "
+            "another, for example 1"
+        )
+    return int(value)
+
+
 # The way back: exact, for what is read again.
 
 
@@ -195,7 +210,7 @@ def format_bytes(size: float) -> str:
     """`64 KiB` from 65_536; small sizes that are no whole KiB stay in bytes, as in `1500 B`."""
     if abs(size) < 10_000 and size % 2**10:
         return f"{size:.0f} B"
-    return _format(size, {" B": 1, " KiB": 2**10, " MiB": 2**20, " GiB": 2**30})
+    return _format(size, {" B": 1, " KiB": 2**10, " MiB": 2**20, " GiB": 2**30, " TiB": 2**40})
 
 
 def format_count(count: float) -> str:

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from iosim.checked import Checked
 from iosim.errors import IosimError
 from iosim.service import Service
-from iosim.units import Bytes, Count, Nanoseconds, PerSecond, parse_count
+from iosim.units import Bytes, Count, Nanoseconds, PerSecond, parse_count, parse_seed
 
 STREAMS = ("arrivals", "connections", "service", "wakeups", "interference", "gil", "ticking")
 """The random streams of a run; each has a generator of its own, so that changing how much one of
@@ -24,10 +24,8 @@ them is used leaves the others as they were (common random numbers)."""
 
 def stream(seed: int, name: str) -> np.random.Generator:
     """The generator of one of the `STREAMS` of a run with this seed."""
-    if seed < 0:
-        raise IosimError(f"seed {seed}: a seed must not be negative")
     key = (STREAMS.index(name),)
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+    return np.random.default_rng(np.random.SeedSequence(parse_seed(seed), spawn_key=key))
 
 
 @dataclass(frozen=True)

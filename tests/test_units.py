@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -28,6 +29,7 @@ from iosim.units import (
     parse_bytes,
     parse_count,
     parse_rate,
+    parse_seed,
     parse_time,
     write_time,
 )
@@ -245,3 +247,15 @@ def test_a_time_is_written_exactly(ns: int, text: str) -> None:
 @given(st.integers(0, 2**63 - 1))
 def test_a_written_time_is_read_as_the_same(ns: int) -> None:
     assert parse_time(write_time(ns)) == ns
+
+
+@pytest.mark.parametrize("seed", [0, 3, 2**63 - 1, np.int64(3), np.uint64(3)])
+def test_a_seed_is_a_whole_number_that_json_holds(seed: Any) -> None:
+    assert parse_seed(seed) == int(seed)
+    assert json.loads(json.dumps(parse_seed(seed))) == int(seed)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**40, 1.0, True, "1", None, np.int64(-1)])
+def test_what_is_no_seed(seed: Any) -> None:
+    with pytest.raises(IosimError, match=r"seed = .* must be a whole number from 0 to 2\*\*63 - 1"):
+        parse_seed(seed)

@@ -157,7 +157,7 @@ def test_service_times() -> None:
     assert stats.kstest(drawn.service_ns, stats.expon(scale=5_000).cdf).pvalue > 0.001
 
 
-@given(st.integers(0, 2**128), st.integers(1, 50), st.integers(1, 200))
+@given(st.integers(0, 2**63 - 1), st.integers(1, 50), st.integers(1, 200))
 def test_a_seed_fixes_the_requests(seed: int, connections: int, requests: int) -> None:
     load = Workload(connections=connections, requests=requests, service="exponential(5us)")
     one, again = load.schedule(seed), load.schedule(seed)
@@ -182,9 +182,9 @@ def test_streams_differ_from_each_other_and_between_seeds() -> None:
     assert len(draws) == 2 * len(STREAMS)
 
 
-def test_negative_seed() -> None:
-    with pytest.raises(IosimError, match="seed -1: a seed must not be negative"):
-        Workload().schedule(-1)
+def test_a_seed_of_numpy_is_a_seed() -> None:
+    ours, theirs = Workload().schedule(3), Workload().schedule(np.int64(3))
+    assert ours.intended_ns.tolist() == theirs.intended_ns.tolist()
 
 
 def test_round_trip_through_json() -> None:
