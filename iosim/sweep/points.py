@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from iosim.costs import Cost, CostProfile
 from iosim.errors import IosimError
 from iosim.host import run_real
+from iosim.limits import check_limits
 from iosim.machine import Machine
 from iosim.models import Model, get
 from iosim.provenance import iosim_version
@@ -50,6 +51,13 @@ class Specification:
     machine: Machine
     profile: CostProfile
     oversubscribe: bool
+
+    def check(self) -> None:
+        """Raise IosimError if it cannot be run here, see `iosim.limits`."""
+        if self.kernel == "real":
+            check_limits(self.workload, self.model)
+        else:
+            check_limits(self.workload, self.model, self.machine, self.profile)
 
     def run(self, seed: int) -> Run:
         """Make the run; raises what `simulate` and `run_real` raise."""

@@ -364,6 +364,15 @@ MODEL = 'model = "epoll"\n'
             MODEL + "[sweep]\ndesign = 'sobol'\n[sweep.axes]\n'workload.burst' = [1]",
             "needs samples",
         ),
+        (
+            MODEL + "[sweep]\nseed = -1\n[sweep.axes]\n'workload.burst' = [1]",
+            "sweep.seed = -1 must be a whole number from 0 to 2**63 - 1",
+        ),
+        (
+            MODEL + f"[sweep]\nseed = {2**63 - 1}\nreplications = 2\n"
+            "[sweep.axes]\n'workload.burst' = [1]",
+            "sweep.seed = 9223372036854775808 must be",
+        ),
         (MODEL + "[sweep]\nreplications = 0\n[sweep.axes]\n'workload.burst' = [1]", "from 1 on"),
         ("[sweep]\ndesign = 'list'", "the list of points is empty"),
         ("[sweep]\ndesign = 'list'\n[[sweep.points]]\nmodle = 'epoll'", "did you mean model?"),
