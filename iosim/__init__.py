@@ -20,6 +20,7 @@ from iosim.machine import Machine, Nic
 from iosim.models import MODELS, Model
 from iosim.models.base import answer
 from iosim.results import Run
+from iosim.service import Service
 from iosim.sim import simulate
 from iosim.sweep import sweep
 from iosim.timeline import timeline, timelines
@@ -38,6 +39,7 @@ __all__ = [
     "Nic",
     "Run",
     "RunFailed",
+    "Service",
     "Trace",
     "Workload",
     "answer",

@@ -22,10 +22,10 @@ from pydantic import (
 )
 
 from iosim.caches import CONNECTION_BYTES, NO_MISSES, SCAN_BYTES, THREAD_BYTES, Caches
+from iosim.checked import explain
 from iosim.errors import IosimError, did_you_mean
 from iosim.files import replacing
 from iosim.machine import Interference, Machine, time_slice_ns
-from iosim.workload import explain
 
 SCHEMA = 1
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from iosim.errors import IosimError
-from iosim.units import BitsPerSecond, Bytes, Count, Nanoseconds, PerSecond
-from iosim.workload import explain
+from iosim.checked import Checked
+from iosim.units import BitsPerSecond, Bytes, Count, Nanoseconds, PerSecond, format_time
 
 _HEADER_BYTES = 40
 _FRAME_BYTES = 38
@@ -17,14 +16,12 @@ BASE_SLICE_NS = 700_000
 """base_slice_ns of Linux's EEVDF scheduler before scaling (kernel/sched/fair.c)."""
 
 
-class Nic(BaseModel):
+class Nic(Checked):
     """A network interface between the clients and the server.
 
     The default wire is 10GbE with the default MTU. Each packet costs 40 bytes of TCP and IPv4
     headers without options, and 38 of Ethernet frame with preamble and gap (IEEE 802.3).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     link_bits_per_s: Annotated[BitsPerSecond, Field(gt=0)] = 10_000_000_000
     """In each direction: packets queue for the link, and those the other way do not matter."""
@@ -48,14 +45,6 @@ class Nic(BaseModel):
     ethtool(8), rx-frames."""
     napi_budget: Annotated[Count, Field(gt=0)] = 64
     """Packets that one poll takes off a queue: NAPI_POLL_WEIGHT of Linux."""
-
-    @classmethod
-    def of(cls, **values: object) -> Self:
-        """A card from values as users write them; raises IosimError with every mistake."""
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            raise IosimError(explain(error)) from None
 
     @model_validator(mode="after")
     def _check_coalescing(self) -> Self:
@@ -81,24 +70,35 @@ class Nic(BaseModel):
         return 8 * (payload_bytes + _HEADER_BYTES + _FRAME_BYTES)
 
 
-class Interference(BaseModel):
+class Interference(Checked):
     """Time that others take from each core: a hypervisor, or whatever shares the host.
 
     It comes at random moments (a Poisson process), as often whether the core is busy or not.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     per_s: Annotated[PerSecond, Field(gt=0)]
     """How often, on each core."""
     duration_ns: Annotated[list[Nanoseconds], Field(min_length=1)]
     """For how long: values that are equally likely, such as quantiles at equal steps."""
 
+    @property
+    def share(self) -> float:
+        """How much of a core's time it takes."""
+        return self.per_s * sum(self.duration_ns) / len(self.duration_ns) / 1e9
 
-class Machine(BaseModel):
+    @model_validator(mode="after")
+    def _check_share(self) -> Self:
+        if self.share >= 1:
+            mean = format_time(self.share / self.per_s * 1e9)
+            raise ValueError(
+                f"per_s = {self.per_s:g} times duration_ns, {mean} on average, takes "
+                f"{self.share:.0%} of a core: it must be below 100 %, or the server gets nothing"
+            )
+        return self
+
+
+class Machine(Checked):
     """What a simulated program runs on; the default is one pinned core on loopback."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     cores: Annotated[Count, Field(gt=0)] = 1
     """Cores that the server may use; the load generator has one of its own."""

@@ -174,7 +174,31 @@ def parse_bits_per_second(value: str | float) -> int:
     return _BITS_PER_SECOND.whole(value)
 
 
-# The way back, for tables: three significant digits, "-" for not a number.
+def parse_seed(value: Any) -> int:
+    """The seed of a run, a whole number that 64 bits hold; one of NumPy's becomes Python's, as
+    what is saved with a run must be."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, numbers.Integral)
+        or not 0 <= int(value) <= _LARGEST
+    ):
+        raise IosimError(
+            f"seed = {reprlib.repr(value)} must be a whole number from 0 to 2**63 - 1: use "
+            "another, for example 1"
+        )
+    return int(value)
+
+
+# The way back: exact, for what is read again.
+
+
+def write_time(ns: int) -> str:
+    """`100us` from 100_000 nanoseconds, which `parse_time` reads as the same time."""
+    unit = next(unit for unit in ("s", "ms", "us", "ns") if ns % _TIME.units[unit] == 0)
+    return f"{ns // _TIME.units[unit]}{unit}"
+
+
+# And for tables: three significant digits, "-" for not a number.
 
 
 def format_time(ns: float) -> str:
@@ -186,7 +210,7 @@ def format_bytes(size: float) -> str:
     """`64 KiB` from 65_536; small sizes that are no whole KiB stay in bytes, as in `1500 B`."""
     if abs(size) < 10_000 and size % 2**10:
         return f"{size:.0f} B"
-    return _format(size, {" B": 1, " KiB": 2**10, " MiB": 2**20, " GiB": 2**30})
+    return _format(size, {" B": 1, " KiB": 2**10, " MiB": 2**20, " GiB": 2**30, " TiB": 2**40})
 
 
 def format_count(count: float) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from numbers import Real
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from iosim.draws import draw, draws, share
+from iosim.checked import Checked
+from iosim.draws import draw, draws
 from iosim.errors import IosimError
-from iosim.units import Bytes, Count, Nanoseconds, PerSecond, parse_count
+from iosim.service import Service
+from iosim.units import Bytes, Count, Nanoseconds, PerSecond, parse_count, parse_seed
 
 STREAMS = ("arrivals", "connections", "service", "wakeups", "interference", "gil", "ticking")
 """The random streams of a run; each has a generator of its own, so that changing how much one of
@@ -23,9 +27,7 @@ here: new ones come at the end. "ticking" is not drawn from any more."""
 
 def _sequence(seed: int, name: str) -> np.random.SeedSequence:
     """What one of the `STREAMS` of a run with this seed begins with."""
-    if seed < 0:
-        raise IosimError(f"seed {seed}: a seed must not be negative")
-    return np.random.SeedSequence(seed, spawn_key=(STREAMS.index(name),))
+    return np.random.SeedSequence(parse_seed(seed), spawn_key=(STREAMS.index(name),))
 
 
 def stream(seed: int, name: str) -> np.random.Generator:
@@ -41,7 +43,7 @@ def stream_key(seed: int, name: str) -> int:
 PATIENCE_NS = 10_000_000_000
 """How long clients wait for a reply, beyond what all requests take to compute, when all is sent."""
 
-Service = Callable[[int, int], int]
+ServiceOf = Callable[[int, int], int]
 """What the n-th request of a connection takes to compute, ns, from both numbers, which count from
 0. Workload and seed tell it, so that it is the same under every model and on both kernels."""
 
@@ -73,27 +75,35 @@ class Schedule:
         return following
 
 
-def _active(value: object) -> object:
+def _active(value: Any) -> int | float | None:
     """A count, a share below 1, or None for all, from what people write."""
-    if not isinstance(value, str):
-        return value
-    refusal = f"{value!r} is neither a count nor a share of all: write 100 or 10%"
+    if value is None:
+        return None
     try:
-        return parse_count(value)
+        count = parse_count(value)
     except IosimError:
-        try:
+        share = _share(value)
+        return None if share == 1 else share
+    if count == 1 and "." in str(value):
+        raise ValueError(f"{value!r} could be one connection or all of them: write 1 or 100%")
+    return count
+
+
+def _share(value: Any) -> float:
+    """From `10%`, `0.1` or 0.1."""
+    share = math.nan
+    with suppress(ValueError):
+        if isinstance(value, str):
             share = float(value[:-1]) / 100 if value.endswith("%") else float(value)
-        except ValueError:
-            raise ValueError(refusal) from None
+        elif isinstance(value, Real) and not isinstance(value, bool):
+            share = float(value)
     if not 0 < share <= 1:
-        raise ValueError(refusal)
-    return None if share == 1 else share
+        raise ValueError(f"{value!r} is neither a count nor a share of all: write 100 or 10%")
+    return share
 
 
-class Workload(BaseModel):
+class Workload(Checked):
     """A load on a server. Times in ns, sizes in bytes; strings with units are taken too."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     connections: Annotated[Count, Field(gt=0)] = 64
     """Connections open throughout the run; of a program that does not accept them all at first,
@@ -101,8 +111,9 @@ class Workload(BaseModel):
     connect_gap_ns: Nanoseconds = 0
     """Pause before each connection is opened, so that a server's workers wait by then; 0 opens all
     at once, as the server starts."""
-    active: Annotated[Count | float | None, BeforeValidator(_active)] = None
-    """How many of the connections carry requests: a count, a share below 1 (or "10%"), or all."""
+    active: Annotated[int | float | None, BeforeValidator(_active)] = None
+    """How many of the connections carry requests. A whole number is a count; "10%", or a number
+    between 0 and 1, is a share; None, or "100%", is all. 1.0 is refused: it could be either."""
     arrivals: Literal["poisson", "even", "bursty", "closed"] = "poisson"
     """Open loop with exponential or constant gaps between requests, or with exponential gaps
     between bursts of `burst` requests that are due at once; or a closed loop: each active
@@ -115,25 +126,14 @@ class Workload(BaseModel):
     """Pause between reply and next request in a closed loop."""
     request_bytes: Annotated[Bytes, Field(gt=0)] = 64
     reply_bytes: Annotated[Bytes, Field(gt=0)] = 64
-    service_ns: Nanoseconds = 0
-    """Mean computing per request, in user mode."""
-    service: Literal["fixed", "exponential"] = "fixed"
-    """Distribution of the computing."""
+    service: Service = Service()
+    """Computing per request, in user mode: a time that is the same for all ("50us"), or a
+    distribution with its mean ("exponential(50us)")."""
     requests: Annotated[Count, Field(gt=0)] = 20_000
     """Requests in the run."""
 
-    @classmethod
-    def of(cls, **values: object) -> Self:
-        """A workload from values as users write them; raises IosimError with every mistake."""
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            raise IosimError(explain(error)) from None
-
     @model_validator(mode="after")
     def _check_active(self) -> Self:
-        if isinstance(self.active, float) and not 0 < self.active <= 1:
-            raise ValueError(f"active = {self.active} is no share between 0 and 1")
         if not 1 <= self.active_connections <= self.connections:
             raise ValueError(
                 f"active = {self.active} of {self.connections} connections: "
@@ -172,25 +172,23 @@ class Workload(BaseModel):
     @property
     def service_sum_ns(self) -> int:
         """What all requests take to compute, in the mean."""
-        return self.requests * self.service_ns
+        return self.requests * self.service.mean_ns
 
-    def service_of(self, seed: int) -> Service:
+    def service_of(self, seed: int) -> ServiceOf:
         """What each request takes to compute."""
-        mean_ns = self.service_ns
-        if self.service == "fixed":
-            return lambda connection, number: mean_ns
+        service = self.service
+        if service.distribution == "constant":
+            return lambda connection, number: service.mean_ns
         key = stream_key(seed, "service")
-        return lambda connection, number: _exponential_ns(
-            mean_ns, draw(draw(key, connection), number)
-        )
+        return lambda connection, number: service.drawn_ns(draw(draw(key, connection), number))
 
     def _service_ns(self, seed: int, connection: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """As `service_of`, of requests on these connections, in this order on each."""
-        if self.service == "fixed":
-            return np.full(len(connection), self.service_ns)
+        if self.service.distribution == "constant":
+            return np.full(len(connection), self.service.mean_ns)
         keys = draws(stream_key(seed, "service"), connection)
         drawn = draws(keys, _numbers(connection)).tolist()
-        return np.array([_exponential_ns(self.service_ns, bits) for bits in drawn], np.int64)
+        return np.array([self.service.drawn_ns(bits) for bits in drawn], np.int64)
 
 
 def _numbers(connection: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -201,18 +199,3 @@ def _numbers(connection: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     numbers = np.empty(len(order), np.int64)
     numbers[order] = np.arange(len(order)) - np.repeat(first, counts)
     return numbers
-
-
-def _exponential_ns(mean_ns: int, bits: int) -> int:
-    # Python's logarithm, since NumPy's of an array may differ in the last bit from that of one.
-    return int(-mean_ns * math.log(share(bits)))
-
-
-def explain(error: ValidationError) -> str:
-    """All mistakes of a pydantic error in one line."""
-    return "; ".join(
-        (f"{'.'.join(map(str, item['loc']))}: " if item["loc"] else "")
-        + item["msg"].removeprefix("Value error, ")
-        + (f", got {item['input']!r}" if item["type"] != "value_error" else "")
-        for item in error.errors()
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from iosim.host.files import Files
+from iosim.procfs import Files
 
 CPU = "/sys/devices/system/cpu"
 

@@ -214,7 +214,7 @@ def test_asynchronous_waits_in_neither_phase(name: str) -> None:
 def test_sqpoll_wants_a_core_of_its_own() -> None:
     """On one core a program that has had its share of the core waits for a slice of the looking
     thread; on two the program submits without a system call."""
-    load = light(8, arrivals="even", rate_per_s=20_000, service_ns=10_000)
+    load = light(8, arrivals="even", rate_per_s=20_000, service=10_000)
     shared, own = (
         simulate("io_uring-sqpoll", load, profile=NATIVE, machine=Machine(cores=cores))
         for cores in (1, 2)

@@ -16,9 +16,7 @@ from iosim.results import RECORD, Run
 from iosim.sim import simulate
 from iosim.workload import Workload
 
-WORKLOAD = Workload(
-    connections=7, requests=300, rate_per_s=50_000, service_ns=4_000, service="exponential"
-)
+WORKLOAD = Workload(connections=7, requests=300, rate_per_s=50_000, service="exponential(4us)")
 MACHINES = (Machine(), Machine(cores=2, nic=Nic()))
 
 PROGRAM = f"""\

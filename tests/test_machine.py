@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from iosim.machine import Machine, time_slice_ns
+from iosim.errors import IosimError
+from iosim.machine import Interference, Machine, time_slice_ns
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,11 @@ def test_time_slices(cores: int, tick_ns: int, expected_ns: int) -> None:
 
 def test_the_default_is_a_host_of_many_cores() -> None:
     assert Machine().time_slice_ns == time_slice_ns(8)
+
+
+def test_interference_leaves_some_of_the_core() -> None:
+    most = Interference(per_s=1_000, duration_ns=[900_000, 1_099_999])
+    assert most.share == pytest.approx(0.9999995)
+    said = "per_s = 1000 times duration_ns, 1 ms on average, takes 100% of a core: it must be below"
+    with pytest.raises(IosimError, match=said):
+        Interference.of(per_s=1_000, duration_ns=[900_000, 1_100_000])

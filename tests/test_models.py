@@ -69,12 +69,25 @@ def test_parameters() -> None:
         ("aio", {"completion": "poll"}, "completion = 'poll' must be one of signal, callback"),
         ("epoll", {"x": 3}, "its parameters are trigger, max_events"),
         ("blocking", {"threads": 3}, "its parameters are none"),
-        ("blocking-pool", {"threads": 0}, "threads = 0 must be a whole number from 1 on"),
+        ("blocking-pool", {"threads": 0}, "threads = 0 must be a whole number from 1 to 4194304"),
         ("aio", {"threads": "many"}, "threads = 'many' must be a whole number"),
         ("aio", {"threads": 2.5}, "threads = 2.5 must be a whole number"),
         ("aio", {"threads": True}, "threads = True must be a whole number"),
         ("epoll", {"trigger": "both"}, "trigger = 'both' must be one of level, edge"),
         ("nonblocking-sleep", {"interval_ns": -1}, "interval_ns = -1 must be .* from 0 on"),
+        ("nonblocking-sleep", {"interval_ns": 2**63}, "interval_ns = 9223372036854775808 must be"),
+        ("aio", {"threads": 2**22 + 1}, "from 1 to 4194304 .*no more threads: PID_MAX_LIMIT"),
+        ("poll", {"workers": 10**10}, "workers = 10000000000 must be a whole number from 1 to"),
+        ("epoll", {"max_events": 10**18}, "from 1 to 178956970 .*takes no more: EP_MAX_EVENTS"),
+        ("io_uring", {"entries": 2**15 + 1}, "entries = 32769 must be .* 32768 .*IORING_MAX_ENT"),
+        (
+            "io_uring-multishot",
+            {"buffers": 3},
+            "buffers = 3 must be a power of two from 1",
+        ),
+        ("io_uring-multishot", {"buffers": 2**16}, "buffers = 65536 must be a power of two from"),
+        ("io_uring-multishot", {"buffer_bytes": 2**32}, "length of a buffer has 32 bits"),
+        ("io_uring-sqpoll", {"idle_ns": 2**53}, "sq_thread_idle has 32 bits"),
     ],
 )
 def test_bad_parameters(model: str, parameters: dict[str, object], said: str) -> None:
@@ -83,8 +96,21 @@ def test_bad_parameters(model: str, parameters: dict[str, object], said: str) ->
 
 
 def test_bad_parameters_of_an_instance() -> None:
-    with pytest.raises(IosimError, match="Epoll: max_events = 0 must be a whole number from 1 on"):
+    with pytest.raises(IosimError, match="Epoll: max_events = 0 must be a whole number from 1 to"):
         Epoll(max_events=0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_run_has_no_more_threads_than_the_model_says(name: str) -> None:
+    connections = 1 if name == "blocking-serial" else 9
+    run = simulate(name, Workload(connections=connections, requests=50))
+    assert len(run.tasks) <= MODELS[name].threads_made(connections, 50)
+
+
+def test_callbacks_have_threads_of_their_own() -> None:
+    callbacks = Aio(completion="callback")
+    run = simulate(callbacks, Workload(connections=9, requests=9, rate_per_s=1e9))
+    assert len(run.tasks) <= callbacks.threads_made(9, 9)
 
 
 def test_resolve() -> None:

@@ -118,6 +118,11 @@ def test_any_run_survives_its_file(
     assert back.events == events
 
 
+def test_a_run_with_a_seed_of_numpy_is_saved(tmp_path: Path) -> None:
+    run = simulate("epoll", Workload(requests=10), seed=np.int64(3))  # type: ignore[arg-type]
+    assert Run.load(run.save(tmp_path / "run.npz")).seed == 3
+
+
 def test_save_replaces_a_file_whole(tmp_path: Path) -> None:
     path = tmp_path / "run.npz"
     path.write_bytes(b"what was here before" * 10_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -28,7 +29,9 @@ from iosim.units import (
     parse_bytes,
     parse_count,
     parse_rate,
+    parse_seed,
     parse_time,
+    write_time,
 )
 
 PARSERS: list[Callable[[Any], float]] = [
@@ -231,3 +234,28 @@ def test_model_reports_every_refusal_at_once() -> None:
 def test_json_schema_tells_editors_that_text_is_welcome() -> None:
     kinds = Everything.model_json_schema()["properties"]["time"]["anyOf"]
     assert {kind["type"] for kind in kinds} == {"integer", "string"}
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [(0, "0s"), (1, "1ns"), (1_500, "1500ns"), (100_000, "100us"), (2_000_000, "2ms")],
+)
+def test_a_time_is_written_exactly(ns: int, text: str) -> None:
+    assert write_time(ns) == text
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_a_written_time_is_read_as_the_same(ns: int) -> None:
+    assert parse_time(write_time(ns)) == ns
+
+
+@pytest.mark.parametrize("seed", [0, 3, 2**63 - 1, np.int64(3), np.uint64(3)])
+def test_a_seed_is_a_whole_number_that_json_holds(seed: Any) -> None:
+    assert parse_seed(seed) == int(seed)
+    assert json.loads(json.dumps(parse_seed(seed))) == int(seed)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**40, 1.0, True, "1", None, np.int64(-1)])
+def test_what_is_no_seed(seed: Any) -> None:
+    with pytest.raises(IosimError, match=r"seed = .* must be a whole number from 0 to 2\*\*63 - 1"):
+        parse_seed(seed)

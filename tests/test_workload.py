@@ -20,7 +20,7 @@ def test_units_as_people_write_them() -> None:
         think_ns="1ms",
         request_bytes="64KiB",
         reply_bytes="1kB",
-        service_ns="5us",
+        service="5us",
         requests="100k",
     ) == Workload(
         connections=10_000,
@@ -29,7 +29,7 @@ def test_units_as_people_write_them() -> None:
         think_ns=1_000_000,
         request_bytes=65_536,
         reply_bytes=1_000,
-        service_ns=5_000,
+        service=5_000,
         requests=100_000,
     )
 
@@ -43,8 +43,12 @@ def test_units_as_people_write_them() -> None:
         (1_000, 1_000),
         ("1k", 1_000),
         ("0.2k", 200),
+        (2.0, 2),  # of whole numbers only 1.0 could be a share
+        ("2.0", 2),
         (0.5, 500),
         ("0.5", 500),
+        (np.float64(0.5), 500),
+        (np.int64(5), 5),
         ("10%", 100),
         ("0.1%", 1),
         ("0.01%", 1),  # at least one
@@ -66,19 +70,29 @@ def test_active_connections(active: object, expected: int) -> None:
         ({"request_bytes": "64k"}, "request_bytes: '64k' is not a size: write .*64KiB"),
         ({"request_bytes": 0}, "request_bytes: .*greater than 0"),
         ({"reply_bytes": 0}, "reply_bytes: .*greater than 0"),
-        ({"service_ns": "5"}, "service_ns: '5' is not a time: write .*20us"),
-        ({"service_ns": -5}, "service_ns: -5 is not a time: it must not be negative"),
+        ({"service": "5"}, "service: '5' is not a time: write .*20us"),
+        ({"service": -5}, "service: -5 is not a time: it must not be negative"),
+        ({"service": True}, "service: True is not a time"),
+        ({"service": "exponential(5)"}, "service: '5' is not a time: write .*20us"),
+        ({"service": "normal(5us)"}, "service: 'normal.5us.' .*unknown distribution: write a time"),
+        ({"service": "exponentail(5us)"}, "unknown distribution .did you mean exponential.*50us"),
+        ({"service": "exponential"}, "service: 'exponential' is not a time"),
         ({"requests": 0}, "requests: .*greater than 0"),
         ({"arrivals": "burst"}, "arrivals: .*'even', 'bursty' or 'closed', got 'burst'"),
         ({"burst": 0}, "burst: .*greater than 0"),
-        ({"service": "normal"}, "service: .*'fixed' or 'exponential'"),
         ({"connections": 10, "active": 11}, "active = 11 of 10 connections: .*at most all"),
         ({"connections": 10, "active": 0}, "active = 0 of 10 connections: at least one"),
         ({"active": "200%"}, "active: '200%' is neither a count nor a share"),
         ({"active": "0%"}, "active: '0%' is neither a count nor a share"),
         ({"active": "-5%"}, "active: '-5%' is neither"),
         ({"active": "many"}, "active: 'many' is neither a count nor a share of all: write 100 or"),
-        ({"active": -0.5}, "active = -0.5 is no share"),
+        ({"active": -0.5}, "active: -0.5 is neither"),
+        ({"active": 1.5}, "active: 1.5 is neither"),
+        ({"active": float("nan")}, "active: nan is neither"),
+        ({"active": True}, "active: True is neither"),
+        ({"active": 1.0}, "active: 1.0 could be one connection or all of them: write 1 or 100%"),
+        ({"active": "1.0"}, "active: '1.0' could be one connection or all of them"),
+        ({"active": "1.00"}, "active: '1.00' could be one connection or all of them"),
         ({"colour": "red"}, "colour: Extra inputs"),
     ],
 )
@@ -91,8 +105,8 @@ def test_refused(values: dict[str, object], said: str) -> None:
 
 def test_every_mistake_is_said_at_once() -> None:
     with pytest.raises(IosimError) as caught:
-        Workload.of(connections=0, rate_per_s=-1, request_bytes="64k", service_ns="5", seed=3)
-    for where in ("connections", "rate_per_s", "request_bytes", "service_ns", "seed"):
+        Workload.of(connections=0, rate_per_s=-1, request_bytes="64k", service="5", seed=3)
+    for where in ("connections", "rate_per_s", "request_bytes", "service", "seed"):
         assert f"{where}: " in str(caught.value)
 
 
@@ -137,15 +151,15 @@ def test_closed_loop_gives_every_connection_its_turns() -> None:
 
 
 def test_service_times() -> None:
-    fixed = Workload(service_ns=5_000, requests=10).schedule(1)
-    assert set(fixed.service_ns.tolist()) == {5_000}
-    drawn = Workload(service_ns=5_000, service="exponential", requests=20_000).schedule(1)
+    constant = Workload(service=5_000, requests=10).schedule(1)
+    assert set(constant.service_ns.tolist()) == {5_000}
+    drawn = Workload(service="exponential(5us)", requests=20_000).schedule(1)
     assert stats.kstest(drawn.service_ns, stats.expon(scale=5_000).cdf).pvalue > 0.001
 
 
-@given(st.integers(0, 2**128), st.integers(1, 50), st.integers(1, 200))
+@given(st.integers(0, 2**63 - 1), st.integers(1, 50), st.integers(1, 200))
 def test_a_seed_fixes_the_requests(seed: int, connections: int, requests: int) -> None:
-    load = Workload(connections=connections, requests=requests, service="exponential")
+    load = Workload(connections=connections, requests=requests, service="exponential(5us)")
     one, again = load.schedule(seed), load.schedule(seed)
     for name in ("connection", "intended_ns", "service_ns"):
         assert getattr(one, name).tobytes() == getattr(again, name).tobytes()
@@ -168,11 +182,20 @@ def test_streams_differ_from_each_other_and_between_seeds() -> None:
     assert len(draws) == 2 * len(STREAMS)
 
 
-def test_negative_seed() -> None:
-    with pytest.raises(IosimError, match="seed -1: a seed must not be negative"):
-        Workload().schedule(-1)
+def test_a_seed_of_numpy_is_a_seed() -> None:
+    ours, theirs = Workload().schedule(3), Workload().schedule(np.int64(3))
+    assert ours.intended_ns.tolist() == theirs.intended_ns.tolist()
 
 
 def test_round_trip_through_json() -> None:
-    load = Workload.of(connections=7, active="50%", rate_per_s="3k/s", service_ns="2us")
+    load = Workload.of(connections=7, active="50%", rate_per_s="3k/s", service="exponential(2us)")
     assert Workload.model_validate_json(load.model_dump_json()) == load
+
+
+def test_a_copy_is_checked_like_the_first() -> None:
+    load = Workload(connections=10)
+    assert load.model_copy(update={"service": "5us"}) == Workload(connections=10, service=5_000)
+    with pytest.raises(IosimError, match="active = 11 of 10 connections"):
+        load.model_copy(update={"active": 11})
+    with pytest.raises(IosimError, match="service_ns: Extra"):
+        load.model_copy(update={"service_ns": 5})

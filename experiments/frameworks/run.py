@@ -84,7 +84,7 @@ def measure(
             simulated, real = runs[name]
             with served(name, core) as (port, pid):
                 real.append(load_server(port, load, pid=pid, seed=1 + repeat))
-            with_framework = load.model_copy(update={"service_ns": round(cost_ns[name])})
+            with_framework = load.model_copy(update={"service": round(cost_ns[name])})
             run = simulate(
                 "epoll", with_framework, profile=profile, machine=machine, seed=1 + repeat
             )

@@ -44,7 +44,7 @@ tries the calmest counts. What was measured in it plays no part."""
 def workloads(folder: Path) -> dict[str, Workload]:
     """What the runs that are kept were made with, by the name of the point."""
     return {
-        file.name.removesuffix(", 0.npz"): Workload(**Run.load(file).provenance["workload"])
+        file.name.removesuffix(", 0.npz"): Workload.of(**Run.load(file).provenance["workload"])
         for file in sorted(folder.glob("*, 0.npz"))
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import starmap
 from typing import Any
 
 from rich.table import Table
@@ -11,6 +12,12 @@ from iosim.cli.options import AsJson
 from iosim.cli.output import console, print_json
 from iosim.host import why_not
 from iosim.models import MODELS
+from iosim.units import write_time
+
+
+def _written(name: str, value: Any) -> str:
+    """A parameter as `--param` takes it."""
+    return f"{name}={write_time(value) if name.endswith('_ns') else value}"
 
 
 def models_command(as_json: AsJson = False) -> None:
@@ -37,7 +44,7 @@ def models_command(as_json: AsJson = False) -> None:
     for heading in ("model", "family", "waiting for data", "copying it", "parameters", "runs here"):
         table.add_column(heading)
     for row in rows:
-        parameters = ", ".join(f"{key}={value}" for key, value in row["parameters"].items())
+        parameters = ", ".join(starmap(_written, row["parameters"].items()))
         table.add_row(
             *(str(row[key]) for key in ("model", "family", "phase_1", "phase_2")),
             parameters,

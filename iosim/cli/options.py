@@ -12,7 +12,7 @@ Parameters = Annotated[
     list[str] | None,
     typer.Option("--param", metavar="NAME=VALUE", help="Set a parameter of the model."),
 ]
-Seed = Annotated[int, typer.Option(help="Fixes arrivals and, simulated, everything.", min=0)]
+Seed = Annotated[int, typer.Option(help="Fixes arrivals and, simulated, everything.")]
 Out = Annotated[Path | None, typer.Option(help="Save the run to this file (.npz).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ProfileName = Annotated[

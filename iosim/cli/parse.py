@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
-
-from pydantic import ValidationError
 
 from iosim.calibrate import cache
 from iosim.cli.output import warn_of
 from iosim.errors import IosimError, did_you_mean
 from iosim.machine import Machine, Nic
 from iosim.models import Model, get, parameter
-from iosim.workload import explain
+
+_WHOLE = re.compile("[0-9]{1,30}", re.ASCII)
 
 
 def model(name: str, parameters: list[str] | None) -> Model:
@@ -43,13 +43,14 @@ def nic(link: str | None, parameters: list[str] | None) -> Nic | None:
     return Nic.of(**values)
 
 
-def _pairs(option: str, texts: list[str] | None, example: str) -> Iterator[tuple[str, str]]:
-    """Names and values from NAME=VALUE texts."""
+def _pairs(option: str, texts: list[str] | None, example: str) -> Iterator[tuple[str, Any]]:
+    """Names and values from NAME=VALUE texts. A name that ends with the unit says what a plain
+    number counts: `idle_ns=100000` is `idle_ns=100us`."""
     for text in texts or []:
         key, equals, value = text.partition("=")
         if not equals:
             raise IosimError(f"{option} {text!r}: write it as NAME=VALUE, for example {example}")
-        yield key, value
+        yield key, int(value) if key.endswith("_ns") and _WHOLE.fullmatch(value) else value
 
 
 def profile(name: str | None) -> cache.Found:
@@ -63,12 +64,7 @@ def profile(name: str | None) -> cache.Found:
 def machine(machine: Machine, settings: list[str]) -> Machine:
     """The machine with its fields, or those of its `nic`, set from FIELD=VALUE texts."""
     values: dict[str, Any] = machine.model_dump()
-    for text in settings:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise IosimError(
-                f"--machine {text!r}: write it as FIELD=VALUE, for example memory_bytes=64GiB"
-            )
+    for name, value in _pairs("--machine", settings, "memory_bytes=64GiB"):
         part, dot, field = name.rpartition(".")
         known = [*Machine.model_fields, *(f"nic.{field}" for field in Nic.model_fields)]
         if name not in known:
@@ -81,6 +77,6 @@ def machine(machine: Machine, settings: list[str]) -> Machine:
         else:
             values[field] = value
     try:
-        return Machine(**values)
-    except ValidationError as error:
-        raise IosimError(f"--machine: {explain(error)}") from None
+        return Machine.of(**values)
+    except IosimError as refusal:
+        raise IosimError(f"--machine: {refusal}") from None

@@ -46,7 +46,7 @@ def simulate_command(
     machine: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FIELD=VALUE", help="Set a field: `memory_bytes=64GiB`, `nic.mtu_bytes=9000`."
+            metavar="NAME=VALUE", help="Set a field: `memory_bytes=64GiB`, `nic.mtu_bytes=9000`."
         ),
     ] = None,
     interference: Annotated[

@@ -34,7 +34,9 @@ def _workload(
     ] = "0",
     request: Annotated[str, typer.Option(help="Size of a request: `64`, `4KiB`.")] = "64",
     reply: Annotated[str, typer.Option(help="Size of a reply.")] = "64",
-    service: Annotated[str, typer.Option(help="Computing per request: `5us`.")] = "0",
+    service: Annotated[
+        str, typer.Option(help="Computing per request: `5us`, or a mean: `exponential(5us)`.")
+    ] = "0",
     requests: Annotated[str, typer.Option(help="Requests in the run: `100k`.")] = "20k",
 ) -> Workload:
     return Workload.of(
@@ -47,7 +49,7 @@ def _workload(
         think_ns=think,
         request_bytes=request,
         reply_bytes=reply,
-        service_ns=service,
+        service=service,
         requests=requests,
     )
 

@@ -15,9 +15,9 @@ from iosim.doctor import clocks, cores, limits, python, quiet
 from iosim.doctor.finding import Finding
 from iosim.errors import IosimError
 from iosim.host import libaio, liburing, run_real, thishost
-from iosim.host.files import HERE, Files
 from iosim.host.jitter import Jitter, jitter
 from iosim.host.resources import ticks
+from iosim.procfs import HERE, Files
 
 __all__ = ["Finding", "Report", "examine", "noise_floor", "read"]
 

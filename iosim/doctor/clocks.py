@@ -7,9 +7,9 @@ from statistics import median, quantiles
 
 from iosim import units
 from iosim.doctor.finding import Finding, unknown
-from iosim.host.files import Files
 from iosim.host.jitter import Jitter
 from iosim.host.load import SPIN_NS
+from iosim.procfs import Files
 
 _FOLDER = "/sys/devices/system/clocksource/clocksource0"
 _SLOW = ("hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iosim.doctor.finding import Finding, unknown
-from iosim.host.files import Files
 from iosim.host.resources import cpu_quota
 from iosim.host.thishost import mitigations as mitigated
 from iosim.host.thishost import virtualised
+from iosim.procfs import Files
 
 _CPU = "/sys/devices/system/cpu"
 _CPU_ABI = "Documentation/ABI/testing/sysfs-devices-system-cpu"

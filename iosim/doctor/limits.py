@@ -5,10 +5,10 @@ from __future__ import annotations
 from iosim import units
 from iosim.compare import LIGHT
 from iosim.doctor.finding import Finding, judge, unknown
-from iosim.host.files import Files
-from iosim.host.resources import memory_bytes
 from iosim.host.thishost import most_connections
 from iosim.host.thread import BACKLOG
+from iosim.procfs import Files
+from iosim.room import memory_bytes
 
 _MANY = 10_000
 """Connections at which the models are far apart: Kegel's C10K problem."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from iosim import units
 from iosim.agreement import LIMIT, SHORT
 from iosim.doctor.finding import Finding, judge
-from iosim.host.files import Files
 from iosim.host.jitter import GAP_NS, Jitter
 from iosim.host.resources import Ticks
+from iosim.procfs import Files
 
 _IN_P99, _IN_MEAN = 0.01, 0.10
 """Shares of lost time. A request that comes while the core is gone waits for it: from 1 % on that

@@ -18,8 +18,8 @@ from statistics import median
 from time import monotonic_ns, thread_time_ns
 
 from iosim.host.child import attach, child
-from iosim.host.files import HERE
 from iosim.host.resources import ticks
+from iosim.procfs import HERE
 
 _SPIN_NS = 1_000_000_000
 GAP_NS = 20_000

@@ -11,8 +11,10 @@ from iosim.errors import HostRefused
 from iosim.host import thishost
 from iosim.host.child import child
 from iosim.host.run import connect, prepare
+from iosim.limits import check_limits
 from iosim.provenance import provenance
 from iosim.results import RECORD, Run, TaskTimes
+from iosim.units import parse_seed
 from iosim.workload import PATIENCE_NS, Workload
 
 
@@ -34,7 +36,9 @@ def load_server(
     workload = workload or Workload()
     if (reason := thishost.why_not()) is not None:
         raise HostRefused(reason)
+    seed = parse_seed(seed)
     thishost.check(workload)
+    check_limits(workload)
     schedule = workload.schedule(seed)
     with child("load generator", "iosim.host.load", thishost.cores()[0]) as load:
         connect(load, port, workload)

@@ -13,9 +13,11 @@ from iosim.host import thishost
 from iosim.host.child import Child, child
 from iosim.host.server import Snapshot, Task
 from iosim.kernel import Program
+from iosim.limits import check_limits
 from iosim.models import Model, get, resolve
 from iosim.provenance import provenance
 from iosim.results import PULSE, RECORD, Run, TaskTimes
+from iosim.units import parse_seed
 from iosim.workload import PATIENCE_NS, Schedule, Workload
 
 START_S = 1.0
@@ -50,7 +52,9 @@ def run_real(
     reason = thishost.why_not(model if isinstance(model, Model) else None)
     if reason is not None:
         raise HostRefused(f"{name}: {reason}")
+    seed = parse_seed(seed)
     thishost.check(workload)
+    check_limits(workload, model)
     cores = thishost.cores()
     schedule = workload.schedule(seed)
     with (

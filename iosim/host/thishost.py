@@ -10,8 +10,8 @@ import time
 
 from iosim.errors import HostRefused
 from iosim.host import libaio, liburing
-from iosim.host.files import HERE, Files
 from iosim.models import Model
+from iosim.procfs import HERE, Files
 from iosim.workload import Workload
 
 _SPARE_THREADS = 256
@@ -155,6 +155,11 @@ def most_threads(files: Files = HERE) -> int:
 def check(workload: Workload) -> None:
     """Raise HostRefused when this host cannot hold the workload's connections."""
     most, limit = most_connections(open_files())
+    if most < 1:
+        raise HostRefused(
+            f"this host allows no real run: {limit}, and a run needs {_SPARE_FILES} beside its "
+            "connections; raise the limit"
+        )
     if workload.connections > most:
         raise HostRefused(
             f"{workload.connections} connections are more than the {most} that this host allows "

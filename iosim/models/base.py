@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from iosim.errors import IosimError
 from iosim.kernel import EAGAIN, Call, Kernel
+
+_LARGEST = 2**63 - 1
+"""Parameters are numbers that 64 bits hold."""
+
+
+def bounded(default: int, most: int, why: str, *, power_of_two: bool = False) -> Any:
+    """A parameter that is at most so large; `why` says who does not take more."""
+    about = {"most": most, "why": why, "power_of_two": power_of_two}
+    return dataclasses.field(default=default, metadata=about)
+
+
+def thread_count(default: int) -> Any:
+    """A parameter that is a number of threads; include/linux/threads.h of the kernel's sources."""
+    return bounded(default, 1 << 22, "Linux has no more threads: PID_MAX_LIMIT")
 
 
 @dataclass(frozen=True)
@@ -32,9 +47,13 @@ class Model(ABC):
                 rule = f"one of {', '.join(map(str, get_args(hint)))}"
                 good = value in get_args(hint)
             else:
+                about = {"most": _LARGEST, "power_of_two": False, **field.metadata}
                 least = 0 if field.name.endswith("_ns") else 1
-                rule = f"a whole number from {least} on"
-                good = type(value) is int and value >= least
+                kind = "power of two" if about["power_of_two"] else "whole number"
+                end = f"to {about['most']} ({about['why']})" if "why" in about else "on"
+                rule = f"a {kind} from {least} {end}"
+                good = type(value) is int and least <= value <= about["most"]
+                good = good and not (about["power_of_two"] and value & (value - 1))
             if not good:
                 raise IosimError(f"{type(self).__name__}: {field.name} = {value!r} must be {rule}")
 
@@ -42,6 +61,10 @@ class Model(ABC):
     @abstractmethod
     def name(self) -> str:
         """The public name of the variant."""
+
+    def threads_made(self, connections: int, requests: int) -> int:
+        """About how many threads the server makes at most, for so many connections and requests."""
+        return 1
 
     @abstractmethod
     def program(self, kernel: Kernel, listener: int) -> Call[None]:

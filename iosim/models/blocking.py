@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from iosim.kernel import Call, Kernel
-from iosim.models.base import Model, answer
+from iosim.models.base import Model, answer, thread_count
 
 
 def serve(kernel: Kernel, fd: int) -> Call[None]:
@@ -33,6 +33,9 @@ class Blocking(Model):
     def name(self) -> str:
         return "blocking"
 
+    def threads_made(self, connections: int, requests: int) -> int:
+        return 1 + connections
+
     def program(self, kernel: Kernel, listener: int) -> Call[None]:
         while True:
             fd = yield from kernel.accept(listener)
@@ -50,11 +53,14 @@ class BlockingPool(Model):
     family = "blocking"
     phase_1 = "asleep in recv"
 
-    threads: int = 200
+    threads: int = thread_count(200)
 
     @property
     def name(self) -> str:
         return "blocking-pool"
+
+    def threads_made(self, connections: int, requests: int) -> int:
+        return self.threads
 
     def program(self, kernel: Kernel, listener: int) -> Call[None]:
         for _ in range(self.threads - 1):

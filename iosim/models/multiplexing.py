@@ -16,7 +16,7 @@ from iosim.kernel import (
     FdSet,
     Kernel,
 )
-from iosim.models.base import Model, answer
+from iosim.models.base import Model, answer, bounded, thread_count
 
 
 def serve_ready(kernel: Kernel, listener: int, watched: FdSet, ready: list[int]) -> Call[None]:
@@ -54,11 +54,14 @@ class Select(Model):
     family = "multiplexing"
     phase_1 = "asleep in select"
 
-    workers: int = 1
+    workers: int = thread_count(1)
 
     @property
     def name(self) -> str:
         return "select"
+
+    def threads_made(self, connections: int, requests: int) -> int:
+        return self.workers
 
     def program(self, kernel: Kernel, listener: int) -> Call[None]:
         yield from start(kernel, listener, self.workers, self.worker)
@@ -82,11 +85,14 @@ class Poll(Model):
     family = "multiplexing"
     phase_1 = "asleep in poll"
 
-    workers: int = 1
+    workers: int = thread_count(1)
 
     @property
     def name(self) -> str:
         return "poll"
+
+    def threads_made(self, connections: int, requests: int) -> int:
+        return self.workers
 
     def program(self, kernel: Kernel, listener: int) -> Call[None]:
         yield from start(kernel, listener, self.workers, self.worker)
@@ -118,13 +124,16 @@ class Epoll(Model):
     phase_1 = "asleep in epoll_wait"
 
     trigger: Literal["level", "edge"] = "level"
-    max_events: int = 512
-    workers: int = 1
+    max_events: int = bounded(512, (2**31 - 1) // 12, "epoll_wait takes no more: EP_MAX_EVENTS")
+    workers: int = thread_count(1)
     listener: Literal["shared", "exclusive", "reuseport"] = "shared"
 
     @property
     def name(self) -> str:
         return "epoll" if self.trigger == "level" else "epoll-et"
+
+    def threads_made(self, connections: int, requests: int) -> int:
+        return self.workers
 
     def program(self, kernel: Kernel, listener: int) -> Call[None]:
         for _ in range(self.workers - 1):

@@ -18,7 +18,7 @@ from iosim.sim.generator import NOBODY, Generator
 from iosim.sim.nic import Card
 from iosim.sim.sockets import Connection, Listener, connect, deliver, hang_up
 from iosim.sim.system import System
-from iosim.workload import Schedule, Service
+from iosim.workload import Schedule, ServiceOf
 
 LOOK_NS = 100_000
 """How often clients look whether they can connect."""
@@ -32,7 +32,7 @@ class Clients:
     """
 
     def __init__(
-        self, system: System, schedule: Schedule, service: Service, listener: Listener
+        self, system: System, schedule: Schedule, service: ServiceOf, listener: Listener
     ) -> None:
         """Connections are opened and requests sent as `schedule` says; `service` tells what those
         take that it does not know."""

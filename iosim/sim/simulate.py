@@ -12,6 +12,7 @@ import simpy
 from iosim.costs import CostProfile
 from iosim.errors import STARVED, RunFailed
 from iosim.kernel import Program
+from iosim.limits import check_limits
 from iosim.machine import Machine
 from iosim.models import Model, get, resolve
 from iosim.provenance import provenance
@@ -24,6 +25,7 @@ from iosim.sim.sockets import Listener
 from iosim.sim.states import TaskState
 from iosim.sim.system import System
 from iosim.trace import Trace
+from iosim.units import parse_seed
 from iosim.workload import PATIENCE_NS, Workload, stream
 
 START_NS = 1_000_000_000
@@ -65,6 +67,8 @@ def simulate(
         profile = CostProfile.shipped(profile)
     model = get(model) if isinstance(model, str) else model
     name, program = resolve(model)
+    seed = parse_seed(seed)
+    check_limits(workload, model, machine, profile, traced=trace is not None)
     schedule = workload.schedule(seed)
     system = boot(profile, machine, workload, schedule, seed, trace=trace)
     if oversubscribe:

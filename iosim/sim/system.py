@@ -213,8 +213,8 @@ class System:
         """What each request takes to compute, by request number."""
         self.request: Request | None = None
         """What every request is to the program, if they are all alike."""
-        if workload.service == "fixed":
-            self.request = Request(workload.service_ns, workload.reply_bytes)
+        if workload.service.distribution == "constant":
+            self.request = Request(workload.service.mean_ns, workload.reply_bytes)
         self.files: list[Any] = [None, None, None]
         """By descriptor; None is closed. 0 to 2 are the standard streams."""
         self.readable: dict[int, File] = {}

@@ -52,6 +52,8 @@ def where(table: pd.DataFrame, design: Design, conditions: Mapping[str, str]) ->
     for name, text in conditions.items():
         field = field_of(design, name)
         value = read(field, _plain(text, design.possible(field)))
+        if table[field].dtype == object and value is not None:
+            value = str(value)  # as in a column that holds numbers and texts
         rows = table[table[field] == value]
         if rows.empty:
             raise IosimError(f"no point has {field} = {text}")

@@ -18,6 +18,7 @@ from iosim.sweep.axes import Axis
 from iosim.sweep.fields import Value, Values, flat, read
 from iosim.sweep.plans import PLANS, Factorial, Listed, Plan, Sampled, in_turn, permuted
 from iosim.sweep.points import DEFAULT_PROFILE, Common, Point
+from iosim.units import parse_seed
 
 _KNOWN = ("design", "samples", "replications", "seed", "axes", "points")
 _CHECKED = 1_000
@@ -97,13 +98,14 @@ class Design:
         common = Common(self.fixed, profiles, iosim_version())
         for point in self._some():
             try:
-                common.specification(point.values)
+                common.specification(point.values).check()
             except IosimError as refusal:
                 about = ", ".join(f"{name} = {value}" for name, value in point.values.items())
                 hint = ""
                 if "has no parameter" in str(refusal):
                     hint = "; give the axis when = { model = [...] }"
-                raise IosimError(f"point {point.number} ({about}): {refusal}{hint}") from None
+                said = f"point {point.number} ({about}): {refusal}{hint}"
+                raise type(refusal)(said) from None
         return common
 
     def _some(self) -> Iterator[Point]:
@@ -169,7 +171,7 @@ class Design:
             fixed={name: read(name, value) for name, value in flat(rest)},
             samples=_whole(sweep, "samples", 1, None),
             replications=_whole(sweep, "replications", 1, 1) or 1,
-            seed=_whole(sweep, "seed", 0, 1) or 0,
+            seed=_seed(sweep.get("seed", 1)),
         )
         _check(design)
         return design
@@ -197,8 +199,17 @@ def _whole(sweep: Mapping[str, Any], name: str, least: int, default: int | None)
     return value
 
 
+def _seed(value: Any) -> int:
+    try:
+        return parse_seed(value)
+    except IosimError as refusal:
+        raise IosimError(f"sweep.{refusal}") from None
+
+
 def _check(design: Design) -> None:
     """Refuse what contradicts itself."""
+    # Each replication has the next seed.
+    _seed(design.seed + design.replications - 1)
     if design.kind == "list":
         _refuse_if(design.axes, "design = 'list' has points and no axes")
         _refuse_if(not design.listed, "the list of points is empty: add [[sweep.points]]")

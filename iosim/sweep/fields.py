@@ -18,12 +18,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from iosim.checked import explain
 from iosim.costs import ABOUT
 from iosim.errors import IosimError, did_you_mean
 from iosim.machine import Machine, Nic
 from iosim.models import MODELS, get, parameter
 from iosim.units import parse_bytes, parse_time
-from iosim.workload import Workload, explain
+from iosim.workload import Workload
 
 Value = str | int | float | bool | None
 Values = Mapping[str, Value]
@@ -78,6 +79,15 @@ def _part(model: type[BaseModel], name: str) -> Read:
     return read
 
 
+_read_service = _part(Workload, "service")
+
+
+def _service(value: Any) -> Value:
+    """The number of nanoseconds where it is constant, so that it can have a range."""
+    service: Any = _read_service(value)
+    return service.mean_ns if service.distribution == "constant" else str(service)
+
+
 def _parameter(name: str) -> Read:
     owner = next(model for model in MODELS.values() if hasattr(model, name))
 
@@ -109,6 +119,7 @@ def _fields() -> dict[str, Read]:
     parameters = {field.name for model in MODELS.values() for field in dataclasses.fields(model)}
     fields |= {f"param.{name}": _parameter(name) for name in sorted(parameters)}
     fields |= {f"workload.{name}": _part(Workload, name) for name in Workload.model_fields}
+    fields["workload.service"] = _service
     parts = (name for name in Machine.model_fields if name not in ("nic", "interference"))
     fields |= {f"machine.{name}": _part(Machine, name) for name in parts}
     fields |= {"machine.interference": _flag, "oversubscribe": _flag}

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from iosim.costs import Cost, CostProfile
 from iosim.errors import IosimError
 from iosim.host import run_real
+from iosim.limits import check_limits
 from iosim.machine import Machine
 from iosim.models import Model, get
 from iosim.provenance import iosim_version
@@ -23,7 +22,7 @@ from iosim.results import Run
 from iosim.sim import simulate
 from iosim.sweep.fields import SIMULATED_ONLY, Value, Values
 from iosim.sweep.outcomes import outcome
-from iosim.workload import Workload, explain
+from iosim.workload import Workload
 
 DEFAULT_PROFILE = "python"
 """Shipped, so that a file means the same everywhere."""
@@ -52,6 +51,13 @@ class Specification:
     machine: Machine
     profile: CostProfile
     oversubscribe: bool
+
+    def check(self) -> None:
+        """Raise IosimError if it cannot be run here, see `iosim.limits`."""
+        if self.kernel == "real":
+            check_limits(self.workload, self.model)
+        else:
+            check_limits(self.workload, self.model, self.machine, self.profile)
 
     def run(self, seed: int) -> Run:
         """Make the run; raises what `simulate` and `run_real` raise."""
@@ -134,9 +140,9 @@ def _named(values: Values) -> str:
 
 def _machine(values: Mapping[str, Any]) -> Machine:
     try:
-        return Machine(**values)
-    except ValidationError as error:
-        raise IosimError(f"machine: {explain(error)}") from None
+        return Machine.of(**values)
+    except IosimError as refusal:
+        raise IosimError(f"machine: {refusal}") from None
 
 
 def _priced(profile: CostProfile, costs: Values, factors: Values) -> CostProfile:

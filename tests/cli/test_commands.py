@@ -63,9 +63,12 @@ def test_models(iosim: Command) -> None:
         assert row["runs_here"] == (row["reason"] is None)
     (pool,) = [row for row in rows if row["model"] == "blocking-pool"]
     assert pool["parameters"] == {"threads": 200}
+    (sleeps,) = [row for row in rows if row["model"] == "nonblocking-sleep"]
+    assert sleeps["parameters"] == {"interval_ns": 100_000}
     table = iosim("models").out
     for name in MODELS:
         assert name in table
+    assert "interval_ns=100us" in table  # as --param takes it
 
 
 # --- simulate --------------------------------------------------------------------------------
@@ -104,8 +107,7 @@ def test_simulate_takes_units_as_people_write_them(iosim: Command) -> None:
         "think_ns": 0,
         "request_bytes": 65_536,
         "reply_bytes": 1_000,
-        "service_ns": 5_000,
-        "service": "fixed",
+        "service": "5us",
         "requests": 500,
     }
     assert run.summary() == {key: summary[key] for key in run.summary()}
@@ -137,6 +139,7 @@ def test_simulate_with_parameters(iosim: Command) -> None:
     """A time with its unit, a count, and a choice."""
     for model, parameter, named in [
         ("nonblocking-sleep", "interval_ns=1ms", "nonblocking-sleep"),
+        ("nonblocking-sleep", "interval_ns=100000", "nonblocking-sleep"),
         ("blocking-pool", "threads=100", "blocking-pool"),
         ("epoll", "trigger=edge", "epoll-et"),
     ]:
@@ -417,13 +420,13 @@ BAD = [
     ("timeline epol", ["unknown model 'epol'"]),
     ("simulate epoll --rate 20k/min", ["rate_per_s", "'20k/min' is not a rate", "20k/s"]),
     ("simulate epoll --request 64k", ["request_bytes", "'64k' is not a size", "64KiB"]),
-    ("simulate epoll --service 5", ["service_ns", "'5' is not a time", "20us"]),
+    ("simulate epoll --service 5", ["service: ", "'5' is not a time", "20us"]),
     ("simulate epoll --nic 10Gbps", ["'10Gbps' is not a speed", "10Gbit/s"]),
     ("simulate epoll --nic 0bit/s", ["link_bits_per_s", "greater than 0"]),
     ("simulate epoll --nic-param coalesce_ns", ["--nic-param", "NAME=VALUE", "coalesce_ns=20us"]),
     ("simulate epoll --nic-param ring=9", ["no parameter 'ring'", "rx_ring"]),
     ("simulate epoll --nic-param rx_ring=0", ["rx_ring", "greater than 0"]),
-    ("simulate epoll --nic-param coalesce_ns=20", ["coalesce_ns", "'20' is not a time"]),
+    ("simulate epoll --nic-param coalesce_ns=2.5", ["coalesce_ns", "'2.5' is not a time"]),
     ("simulate epoll --nic-param coalesce_frames=8", ["coalesce_frames = 8 without coalesce_ns"]),
     (
         "simulate epoll --nic 1Gbit/s --nic-param link_bits_per_s=10Gbit/s",
@@ -436,12 +439,14 @@ BAD = [
     ("real epoll --connections 0", ["connections", "greater than 0"]),
     ("simulate epoll --connections 5 --active 6", ["active = 6 of 5 connections"]),
     ("simulate epoll --active 200%", ["'200%' is neither a count nor a share"]),
+    ("simulate epoll --active 1.0", ["'1.0' could be one connection or all", "write 1 or 100%"]),
+    ("simulate epoll --service normal(5us)", ["service: ", "exponential(50us)"]),
     ("simulate epoll --connections 0 --rate -1 --request x", ["connections", "rate", "request"]),
     ("simulate epoll --arrivals burst", ["arrivals", "'even', 'bursty' or 'closed'"]),
     ("simulate select --connections 2000", ["descriptor 1024", "poll or epoll"]),
     ("simulate aio --param thread=3", ["no parameter 'thread'", "threads"]),
     ("simulate aio --param threads", ["NAME=VALUE"]),
-    ("simulate aio --param threads=0", ["threads = 0 must be a whole number from 1 on"]),
+    ("simulate aio --param threads=0", ["threads = 0 must be a whole number from 1 to 4194304"]),
     ("simulate epoll --param trigger=both", ["trigger = 'both' must be one of level, edge"]),
     ("simulate epoll --profile missing.json", ["cannot read cost profile missing.json"]),
     ("simulate epoll --profile nativ", ["unknown cost profile 'nativ'"]),
@@ -460,9 +465,13 @@ BAD = [
     ("timeline epoll --all", ["give exactly one of them"]),
     ("real epoll --port 70000", ["port 70000", "65535"]),
     ("simulate epoll --machine memory=1", ["no field 'memory'", "did you mean memory_bytes?"]),
-    ("simulate epoll --machine cores", ["write it as FIELD=VALUE"]),
+    ("simulate epoll --machine cores", ["write it as NAME=VALUE"]),
     ("simulate epoll --machine memory_bytes=16G", ["memory_bytes", "'16G' is not a size"]),
-    ("simulate epoll --seed -1", ["seed"]),
+    ("simulate epoll --seed -1", ["seed = -1 must be a whole number from 0 to 2**63 - 1"]),
+    ("simulate epoll --seed 9223372036854775808", ["seed = 9223372036854775808 must be"]),
+    ("simulate epoll --rate 1e-9", ["rate_per_s = 1e-09 for 20000", "years", "higher rate"]),
+    ("simulate epoll --connect-gap 1e9s", ["connect_gap_ns = 1000000000s", "shorter gap"]),
+    ("simulate io_uring-multishot --param buffers=3", ["must be a power of two from 1 to 32768"]),
     ("simulate epoll --cores 0", ["cores"]),
     ("compare epoll --repeats 0", ["repeats"]),
     ("simulate epoll --colour red", ["--colour"]),

@@ -81,7 +81,7 @@ def event_loop(kernel: iosim.Kernel, epfd: int) -> Any:
 
 LOADS = [
     iosim.Workload(connections=10, rate_per_s="10k/s", requests=500),
-    iosim.Workload(connections=3, arrivals="closed", requests=100, service_ns="20us"),
+    iosim.Workload(connections=3, arrivals="closed", requests=100, service="20us"),
     iosim.Workload(connections=4, rate_per_s=500, requests=20, request_bytes="200kB"),
 ]
 

@@ -8,7 +8,7 @@ import pytest
 from hosts import CPU, LAPTOP, VIRTUAL_MACHINE, host
 
 from iosim.doctor import cores
-from iosim.host.files import Files
+from iosim.procfs import Files
 
 GROUP = "/sys/fs/cgroup"
 

@@ -18,7 +18,7 @@ from iosim.compare import FIGURES
 from iosim.doctor import Finding, Report, examine, read
 from iosim.errors import HostRefused
 from iosim.host import why_not
-from iosim.host.files import Files
+from iosim.procfs import Files
 
 needs_real_runs = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 

@@ -8,8 +8,8 @@ import pytest
 from hosts import VIRTUAL_MACHINE, host
 
 from iosim.doctor import limits, python
-from iosim.host.files import Files
 from iosim.host.thread import BACKLOG
+from iosim.procfs import Files
 
 
 @pytest.mark.parametrize(

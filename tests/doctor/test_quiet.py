@@ -9,10 +9,10 @@ import pytest
 from hosts import VIRTUAL_MACHINE, host
 
 from iosim.doctor import clocks, quiet
-from iosim.host.files import Files
 from iosim.host.jitter import Clock, Jitter
 from iosim.host.load import SPIN_NS
 from iosim.host.resources import Ticks
+from iosim.procfs import Files
 
 TSC = Clock(read_ns=60, step_ns=40, backwards=0)
 THREAD_TIME = Clock(read_ns=270, step_ns=250, backwards=0)

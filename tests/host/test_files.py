@@ -9,8 +9,9 @@ from hosts import CPU, LAPTOP, VIRTUAL_MACHINE, host
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iosim.host.files import Files
-from iosim.host.resources import Ticks, cpu_quota, memory_bytes, ticks
+from iosim.errors import HostRefused
+from iosim.host import thishost
+from iosim.host.resources import Ticks, cpu_quota, ticks
 from iosim.host.thishost import (
     facts,
     mitigations,
@@ -18,6 +19,9 @@ from iosim.host.thishost import (
     most_threads,
     virtualised,
 )
+from iosim.procfs import Files
+from iosim.room import memory_bytes
+from iosim.workload import Workload
 
 MISSING = "/proc/nothing"
 
@@ -164,6 +168,16 @@ def test_most_threads(tmp_path: Path) -> None:
     assert most_threads(host(tmp_path, {pids: "1000\n"})) == 1_000 - 256
     assert most_threads(host(tmp_path, {pids: "max\n", THREADS: "900\n"})) == 900 - 256
     assert most_threads(host(tmp_path, {pids: "100\n"})) == 0
+
+
+def test_a_limit_below_what_a_run_needs_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thishost, "open_files", lambda: 50)
+    with pytest.raises(HostRefused, match=r"no real run: a process may have 50 .*needs 64 beside"):
+        thishost.check(Workload(connections=1))
+    monkeypatch.setattr(thishost, "open_files", lambda: 74)
+    thishost.check(Workload(connections=10))
+    with pytest.raises(HostRefused, match="11 connections are more than the 10 that this host"):
+        thishost.check(Workload(connections=11))
 
 
 def test_most_connections(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from iosim.costs import CostProfile
 from iosim.kernel import SIGIO, Call, Kernel
 from iosim.machine import Interference, Machine, Nic
 from iosim.models import MODELS, Aio, Epoll, Model, Poll, Select, get
+from iosim.service import Service
 from iosim.sim import simulate
 from iosim.sim.accounts import Use
 from iosim.sim.boot import boot
@@ -123,8 +124,11 @@ LOADS = st.builds(
     think_ns=st.sampled_from([0, 20_000]),
     request_bytes=st.sampled_from([64, 3_000]),
     reply_bytes=st.sampled_from([1, 10_000]),
-    service_ns=st.sampled_from([0, 500, 20_000]),
-    service=st.sampled_from(["fixed", "exponential"]),
+    service=st.builds(
+        Service,
+        mean_ns=st.sampled_from([0, 500, 20_000]),
+        distribution=st.sampled_from(["constant", "exponential"]),
+    ),
     requests=st.integers(8, 60),
 )
 SHARED = [
@@ -135,7 +139,7 @@ SHARED = [
     Aio(completion="callback"),
 ]
 WHOSE = st.sampled_from([*map(get, MODELS), *SHARED])
-TAKING = Interference(per_s=50_000, duration_ns=[100, 3_000, 70_000])
+TAKING = Interference(per_s=40_000, duration_ns=[100, 3_000, 70_000])
 MACHINES = [
     Machine(),
     Machine(cores=2, protected_slice_ns=0),
@@ -192,9 +196,7 @@ def test_calls_that_cost_nothing_but_the_languages_share(model: Model, runtime: 
     """Then all that the program's threads do is user time."""
     costs = ONLY_THE_LANGUAGE.model_copy(update={"runtime": runtime})
     serial = model.name == "blocking-serial"
-    load = Workload(
-        connections=1 if serial else 5, requests=60, rate_per_s=100_000, service_ns=1_000
-    )
+    load = Workload(connections=1 if serial else 5, requests=60, rate_per_s=100_000, service=1_000)
     run = simulate(model, load, profile=costs, machine=Machine(receive_buffer_bytes=50))
     (core,) = run.core_times
     assert core.system_ns == sum(
@@ -212,7 +214,7 @@ def test_user_time_is_what_was_computed_framed_and_called(model: str) -> None:
     """The load begins and ends with the program asleep: one call returns that was made before, and
     one is made that does not return."""
     costs = free_costs(user_ns=700, request_ns=30, reply_ns=100_000, recv_ns=11, client_send_ns=1)
-    load = Workload(connections=3, requests=40, arrivals="even", rate_per_s=5_000, service_ns=1_000)
+    load = Workload(connections=3, requests=40, arrivals="even", rate_per_s=5_000, service=1_000)
     run = simulate(model, load, profile=costs)
     (core,) = run.core_times
     assert core.user_ns == 40 * 1_030 + 700 * sum(run.syscalls.values())

@@ -73,7 +73,7 @@ def test_the_preempted_thread_goes_on_where_it_was() -> None:
         yield from kernel.spawn(finish)
         yield from serve(kernel, fd)
 
-    load = ONE.model_copy(update={"requests": 40, "service_ns": 1_000})
+    load = ONE.model_copy(update={"requests": 40, "service": 1_000})
     machine = Machine(time_slice_ns=100 * MS)
     simulate(program, load, profile=SWITCHING, machine=machine)
     assert done == [10 * MS + 10 * 1_200]
@@ -161,7 +161,7 @@ def test_account_of_one_request() -> None:
     """Woken 3000 after the arrival, the last 600 of it switching. 400 cold, 300 recv, 20 framing,
     2000 computing; then send, which the program pays for before it sleeps in recv again. The reply
     is there 10,000 after send began, when the core has idled for 9500."""
-    assert times("blocking", Machine(), service_ns=2_000) == CoreTimes(
+    assert times("blocking", Machine(), service=2_000) == CoreTimes(
         user_ns=2_020,
         system_ns=400 + 300 + 500,
         softirq_ns=0,
@@ -183,7 +183,7 @@ def test_account_of_interrupt_work() -> None:
 def test_account_of_stolen_time() -> None:
     """Of every millisecond, a quarter is stolen: of what the program does and of idling."""
     machine = Machine(interference=Interference(per_s=10_000, duration_ns=[20_000, 30_000]))
-    load = {"requests": 1_000, "service_ns": 100_000}
+    load = {"requests": 1_000, "service": 100_000}
     stolen = times("blocking", machine, **load)
     own = times("blocking", Machine(), **load)
     elapsed_ns = sum(vars_of(stolen).values())
@@ -199,7 +199,7 @@ def vars_of(times: CoreTimes) -> dict[str, int]:
 def test_stolen_time_delays_what_runs() -> None:
     """50 ns every 10 us: computing for 10 ms takes about 1000 * 50 longer."""
     machine = Machine(interference=Interference(per_s=100_000, duration_ns=[50]))
-    load = ONE.model_copy(update={"service_ns": 10 * MS})
+    load = ONE.model_copy(update={"service": 10 * MS})
     quiet = simulate("epoll", load, profile=TIMES).latency_ns[0]
     noisy = simulate("epoll", load, profile=TIMES, machine=machine).latency_ns[0]
     assert noisy - quiet == pytest.approx(50_000, rel=0.1)
@@ -210,14 +210,14 @@ def test_stolen_time_delays_what_runs() -> None:
 def test_the_global_interpreter_lock(runtime: str, takes_ns: int) -> None:
     """Two cores compute at the same time, unless the language has a lock against it."""
     costs = free_costs().model_copy(update={"runtime": runtime})
-    load = Workload(connections=2, requests=2, arrivals="closed", service_ns=MS)
+    load = Workload(connections=2, requests=2, arrivals="closed", service=MS)
     run = simulate("blocking", load, profile=costs, machine=Machine(cores=2))
     assert run.elapsed_ns == takes_ns
 
 
 def test_system_calls_run_beside_the_global_interpreter_lock() -> None:
     costs = free_costs(recv_ns=MS).model_copy(update={"runtime": "python"})
-    load = Workload(connections=2, requests=2, arrivals="closed", service_ns=MS)
+    load = Workload(connections=2, requests=2, arrivals="closed", service=MS)
     run = simulate("blocking", load, profile=costs, machine=Machine(cores=2))
     assert run.elapsed_ns == 3 * MS
 

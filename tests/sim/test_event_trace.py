@@ -25,7 +25,7 @@ ONE = Workload(
 """One request, due after 10,000 ns."""
 
 THREE = Workload(
-    connections=3, requests=3, arrivals="closed", request_bytes=50, reply_bytes=30, service_ns=2_000
+    connections=3, requests=3, arrivals="closed", request_bytes=50, reply_bytes=30, service=2_000
 )
 """One request on each connection, all due at once."""
 

@@ -75,7 +75,7 @@ ONE = Workload(
     rate_per_s=100_000,
     request_bytes=50,
     reply_bytes=30,
-    service_ns=2_000,
+    service=2_000,
 )
 """Due after 10,000 ns. On its socket 1000 (delivery) + 50 (copy) later."""
 
@@ -85,7 +85,7 @@ THREE = Workload(
     arrivals="closed",
     request_bytes=50,
     reply_bytes=30,
-    service_ns=2_000,
+    service=2_000,
 )
 """One request on each connection, all due at once; a send keeps the client 200 + 50 busy, and 400
 longer if it wakes the core."""

@@ -20,6 +20,7 @@ from iosim.costs import CostProfile
 from iosim.machine import Interference, Machine, Nic
 from iosim.models import MODELS, get
 from iosim.results import Run
+from iosim.service import Service
 from iosim.sim import simulate
 from iosim.sim.cpu import Task
 from iosim.sim.engine import Environment
@@ -66,8 +67,10 @@ def scenarios(draw: st.DrawFn) -> tuple[str, Workload, Machine, int]:
         think_ns=draw(st.sampled_from([0, 777, 100_000])),
         request_bytes=draw(st.sampled_from([1, 64, 3_000, 65_536, 150_000])),
         reply_bytes=draw(st.sampled_from([1, 64, 100_000])),
-        service_ns=draw(st.sampled_from([0, 1, 2_000, 30_000])),
-        service=draw(st.sampled_from(["fixed", "exponential"])),
+        service=Service(
+            mean_ns=draw(st.sampled_from([0, 1, 2_000, 30_000])),
+            distribution=draw(st.sampled_from(["constant", "exponential"])),
+        ),
         requests=connections + draw(st.integers(0, 60)),
     )
     # A completion that finds the signal queue full is lost: sigqueue(3) fails, and nobody is told.
@@ -245,8 +248,7 @@ def test_all_models_see_the_same_arrivals(arrivals: str) -> None:
         arrivals=arrivals,
         rate_per_s=20_000,
         requests=200,
-        service_ns=3_000,
-        service="exponential",
+        service="exponential(3us)",
     )
     records = {
         model: simulate(model, workload, profile=NATIVE, seed=5).records
@@ -264,8 +266,8 @@ def test_all_models_see_the_same_arrivals(arrivals: str) -> None:
 
 def test_streams_do_not_disturb_each_other() -> None:
     """A service time that is drawn leaves arrivals and connections as they were."""
-    fixed = Workload(requests=500, service_ns=1_000)
-    drawn = fixed.model_copy(update={"service": "exponential"})
+    fixed = Workload(requests=500, service=1_000)
+    drawn = fixed.model_copy(update={"service": "exponential(1us)"})
     one, other = fixed.schedule(3), drawn.schedule(3)
     assert (one.intended_ns == other.intended_ns).all()
     assert (one.connection == other.connection).all()

@@ -152,7 +152,7 @@ def test_rest_of_an_exhausted_budget_is_left_to_ksoftirqd() -> None:
         {"link_bits_per_s": 2 * 10**9, "napi_budget": 1},
         connections=4,
         requests=4,
-        service_ns=3_000,
+        service=3_000,
     )
     (helper,) = [task for task in done.tasks if task.helper]
     assert helper.name == "ksoftirqd/0"

@@ -26,7 +26,7 @@ LOAD = Workload(
     rate_per_s=100_000,
     request_bytes=50,
     reply_bytes=30,
-    service_ns=0,
+    service=0,
 )
 """One request, due after 10,000 ns and 50 later on its socket."""
 

@@ -14,6 +14,7 @@ from iosim.kernel import READ_BYTES, Call, Kernel
 from iosim.machine import Machine, Nic
 from iosim.models import Model, get
 from iosim.results import Run
+from iosim.service import Service
 from iosim.sim import simulate
 from iosim.sim.kernel import SimKernel
 from iosim.workload import Workload
@@ -58,8 +59,11 @@ WORKLOADS = st.builds(
     think_ns=st.sampled_from([0, 777, 20_000]),
     request_bytes=st.sampled_from([1, 64, 3_000, 20_000]),
     reply_bytes=st.sampled_from([1, 10_000]),
-    service_ns=st.sampled_from([0, 1, 500, 20_000]),
-    service=st.sampled_from(["fixed", "exponential"]),
+    service=st.builds(
+        Service,
+        mean_ns=st.sampled_from([0, 1, 500, 20_000]),
+        distribution=st.sampled_from(["constant", "exponential"]),
+    ),
     requests=st.integers(1, 60),
 )
 MODELS = st.sampled_from(
@@ -139,7 +143,7 @@ def test_ksoftirqd_takes_the_core_from_a_spinning_program(
     nic = Nic(latency_ns=99, napi_budget=1, rx_ring=9, retransmit_ns=9_000)
     machine = Machine(nic=nic, time_slice_ns=time_slice_ns, protected_slice_ns=protected_slice_ns)
     workload = Workload(
-        connections=5, requests=30, rate_per_s=50_000, request_bytes=9_000, service_ns=500
+        connections=5, requests=30, rate_per_s=50_000, request_bytes=9_000, service=500
     )
     for seed in range(12):
         fast, slow = run_both(get("nonblocking"), workload, machine, seed)

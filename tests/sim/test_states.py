@@ -263,7 +263,7 @@ def test_what_happens_is_what_the_tables_allow() -> None:
     with watched() as seen:
         for scenario in SCENARIOS.values():
             Simulated(scenario, SimKernel).run()
-        load = Workload(connections=8, requests=200, arrivals="closed", service_ns=3_000)
+        load = Workload(connections=8, requests=200, arrivals="closed", service=3_000)
         for model in MODELS:
             simulate(model, load, profile=free_costs(), machine=Machine(protected_slice_ns=0))
         simulate(crowd, CROWDED, machine=Machine(protected_slice_ns=0))

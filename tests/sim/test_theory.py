@@ -38,7 +38,6 @@ def replicate(load: float, service: str, connections: int = 1, model: str = "epo
     workload = Workload.of(
         connections=connections,
         rate_per_s=load * 1e9 / SERVICE_NS,
-        service_ns=SERVICE_NS,
         service=service,
         requests=REQUESTS,
     )
@@ -63,7 +62,7 @@ def mean_wait_ns(run: Run) -> float:
 @pytest.mark.parametrize(
     # Pollaczek and Khinchine: load * S * (1 + c^2) / (2 * (1 - load)), c^2 = 0 and 1.
     ("service", "factor"),
-    [("fixed", 0.5), ("exponential", 1.0)],
+    [("10us", 0.5), ("exponential(10us)", 1.0)],
     ids=["M/D/1", "M/M/1"],
 )
 def test_mean_wait(load: float, service: str, factor: float) -> None:
@@ -78,7 +77,7 @@ def test_mean_wait_does_not_depend_on_the_order_of_service(model: str) -> None:
     """Conservation law: no model looks at the service time before it serves, so the order that it
     picks among 20 connections leaves the mean as it is. io_uring is the exception: it submits the
     replies of a batch together, so a reply waits for those behind it."""
-    runs = replicate(0.6, "fixed", connections=20, model=model)
+    runs = replicate(0.6, "10us", connections=20, model=model)
     low, high = interval([mean_wait_ns(run) for run in runs])
     expected = 0.5 * 0.6 * SERVICE_NS / 0.4
     if model == "io_uring":
@@ -89,7 +88,7 @@ def test_mean_wait_does_not_depend_on_the_order_of_service(model: str) -> None:
 
 def test_distribution_of_latency_in_mm1() -> None:
     """Exponential with mean S / (1 - load): its median and 90 % quantile too."""
-    runs = replicate(0.6, "exponential")
+    runs = replicate(0.6, "exponential(10us)")
     mean_ns = SERVICE_NS / (1 - 0.6)
     for share in (0.5, 0.9):
         low, high = interval([float(np.quantile(r.latency_ns[WARM_UP:], share)) for r in runs])
@@ -99,7 +98,7 @@ def test_distribution_of_latency_in_mm1() -> None:
 def test_utilisation_law() -> None:
     """Utilisation is rate times service time: exactly with the rate that a run had, and in the
     mean with the rate offered."""
-    runs = replicate(0.6, "exponential")
+    runs = replicate(0.6, "exponential(10us)")
     for run in runs:
         workload = Workload.model_validate(run.provenance["workload"])
         work_ns = int(workload.schedule(run.seed).service_ns.sum())
@@ -113,7 +112,7 @@ def test_saturated_server_is_busy_throughout() -> None:
     """Offered twice what it can do, a server does 1/S requests a second once a queue has formed,
     and each request waits for half its service time more than the one before."""
     slopes = []
-    for run in replicate(2.0, "fixed"):
+    for run in replicate(2.0, "10us"):
         answers = run.records["replied_ns"][WARM_UP:]
         assert (np.diff(answers) == SERVICE_NS).all()
         slopes.append(float(np.polyfit(np.arange(REQUESTS), run.latency_ns, 1)[0]))
@@ -126,7 +125,7 @@ def test_free_calls_leave_only_the_computing(model: str) -> None:
     """Alone on its connection and never waiting, a request takes its service time, whatever the
     model: what the models add are costs, and here there are none."""
     workload = Workload(
-        connections=1, arrivals="even", rate_per_s=10_000, service_ns=SERVICE_NS, requests=20
+        connections=1, arrivals="even", rate_per_s=10_000, service=SERVICE_NS, requests=20
     )
     # The kernel thread of SQPOLL looks for work all the time: it needs a core of its own.
     machine = Machine(cores=2 if model == "io_uring-sqpoll" else 1)

@@ -135,7 +135,7 @@ def test_ring_copies_inside_io_uring_enter() -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_tracing_changes_nothing(model: str, profile: str, machine: Machine) -> None:
     connections = 1 if model == "blocking-serial" else 8
-    workload = Workload(connections=connections, requests=100, service_ns=3_000)
+    workload = Workload(connections=connections, requests=100, service=3_000)
     trace = Trace()
     plain = simulate(model, workload, profile=profile, machine=machine)
     watched = simulate(model, workload, profile=profile, machine=machine, trace=trace)

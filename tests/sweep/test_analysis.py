@@ -14,6 +14,7 @@ import pytest
 from iosim import plots
 from iosim.errors import IosimError
 from iosim.sweep import Design, analysis
+from iosim.sweep.export import columns
 
 MODELS = ["epoll", "poll", "select"]
 DESIGN = Design.of(
@@ -75,6 +76,17 @@ def test_conditions_are_written_as_in_a_file() -> None:
     ]
     with pytest.raises(IosimError, match=r"no point has workload\.rate_per_s = 7k/s"):
         analysis.where(rows, DESIGN, {"rate": "7k/s"})
+
+
+def test_a_condition_finds_a_number_among_texts() -> None:
+    written = ["50us", "exponential(50us)"]
+    axes = {"model": ["epoll"], "workload.service": written}
+    design = Design.of({"sweep": {"axes": axes}})
+    kind = columns(design)["workload.service"]
+    rows = table(lambda *_: 1.0, design)
+    rows["workload.service"] = rows["workload.service"].map(kind).astype(object)
+    found = [analysis.where(rows, design, {"service": text})["point"].tolist() for text in written]
+    assert found == [[0], [1]]
 
 
 # --- numbers ---------------------------------------------------------------------------------

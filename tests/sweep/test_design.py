@@ -18,8 +18,10 @@ from iosim.costs import CostProfile
 from iosim.errors import IosimError
 from iosim.machine import Nic
 from iosim.models import Epoll
+from iosim.service import Service
 from iosim.sweep.api import profiles_of
 from iosim.sweep.design import Design
+from iosim.sweep.fields import read
 from iosim.sweep.plans import permuted
 
 ISSUE = """
@@ -238,6 +240,23 @@ def test_ten_million_points_are_never_in_memory(kind: str) -> None:
     assert peak_bytes < 20_000_000
 
 
+def test_a_constant_service_is_a_number_so_that_it_can_have_a_range() -> None:
+    assert read("workload.service", "50us") == 50_000
+    assert read("workload.service", "exponential(0.05ms)") == "exponential(50us)"
+    design = sampled("sobol", 8, {"workload.service": {"from": "1us", "to": "9us"}})
+    assert all(1_000 <= point.values["workload.service"] <= 9_000 for point in design)
+    found = check(design).specification(design[0].values)
+    assert found.workload.service == Service(mean_ns=design[0].values["workload.service"])
+    with pytest.raises(IosimError, match=r"'exponential.1us.' is not a number: list its values"):
+        sampled("sobol", 8, {"workload.service": {"from": "exponential(1us)", "to": "9us"}})
+
+
+@pytest.mark.parametrize("written", [1.0, "1.0"])
+def test_one_active_connection_is_not_all_of_them(written: object) -> None:
+    with pytest.raises(IosimError, match=r"could be one connection or all of them"):
+        sampled("sobol", 8, {"workload.active": {"from": 0.5, "to": written}})
+
+
 # --- points ----------------------------------------------------------------------------------
 
 
@@ -257,6 +276,7 @@ def test_a_specification_has_what_axes_and_file_say() -> None:
         latency = "1us"
         [workload]
         active = "10%"
+        service = "50us"
         """
     )
     found = check(design).specification(design[0].values)
@@ -267,6 +287,7 @@ def test_a_specification_has_what_axes_and_file_say() -> None:
     assert found.profile.costs["recv_ns"].value == python.costs["recv_ns"].value * 1.5
     assert found.profile.costs["send_ns"].value == 2_000
     assert found.workload.active == 0.1
+    assert found.workload.service == Service(mean_ns=50_000)
     assert found.oversubscribe
 
 
@@ -342,6 +363,15 @@ MODEL = 'model = "epoll"\n'
         (
             MODEL + "[sweep]\ndesign = 'sobol'\n[sweep.axes]\n'workload.burst' = [1]",
             "needs samples",
+        ),
+        (
+            MODEL + "[sweep]\nseed = -1\n[sweep.axes]\n'workload.burst' = [1]",
+            "sweep.seed = -1 must be a whole number from 0 to 2**63 - 1",
+        ),
+        (
+            MODEL + f"[sweep]\nseed = {2**63 - 1}\nreplications = 2\n"
+            "[sweep.axes]\n'workload.burst' = [1]",
+            "sweep.seed = 9223372036854775808 must be",
         ),
         (MODEL + "[sweep]\nreplications = 0\n[sweep.axes]\n'workload.burst' = [1]", "from 1 on"),
         ("[sweep]\ndesign = 'list'", "the list of points is empty"),

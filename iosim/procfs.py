@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 
 class Files:
@@ -48,6 +48,21 @@ class Files:
     def glob(self, pattern: str) -> list[str]:
         """The paths that match, in order."""
         return sorted(f"/{path.relative_to(self._root)}" for path in self._root.glob(pattern[1:]))
+
+    def groups(self, controller: str) -> list[str]:
+        """The folders of this process's control group and of all above it, cgroups(7).
+
+        Where a container sees its own group as the root only, the others are missing.
+        """
+        folders = []
+        for line in (self.text("/proc/self/cgroup") or "").splitlines():
+            _, _, rest = line.partition(":")
+            controllers, colon, path = rest.partition(":")
+            if colon and (not controllers or controller in controllers.split(",")):
+                mount = f"/sys/fs/cgroup/{controller}" if controllers else "/sys/fs/cgroup"
+                own = PurePosixPath(path)
+                folders += [f"{mount}{group}".rstrip("/") for group in (own, *own.parents)]
+        return folders
 
 
 HERE = Files()
