@@ -454,8 +454,7 @@ class CostProfile(BaseModel):
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the profile as JSON; an existing file is replaced whole."""
         path = Path(path)
-        with replacing(path) as temporary:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path, make_folder=True) as temporary:
             temporary.write_text(json.dumps(self.model_dump(), indent=2) + "\n")
         return path
 

@@ -82,8 +82,7 @@ class Steps:
         if name not in self.done:
             self.done[name] = measure()
             if self._kept is not None:
-                with replacing(self._kept) as temporary:
-                    self._kept.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(self._kept, make_folder=True) as temporary:
                     temporary.write_text(json.dumps({"key": self._key, "done": self.done}))
         return self.done[name]
 
