@@ -259,6 +259,8 @@ def needed_by(name: str) -> str:
     return next(users, "every model")
 
 
+MOST_STEPS = 1_000
+"""Memory is at most so many times as far from L3 as L3 is from L2."""
 MOST = 1e12
 Amount = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
 """ns or bytes: what a kernel does takes less than a quarter of an hour, or a terabyte."""
@@ -410,7 +412,7 @@ class CostProfile(BaseModel):
     l3_bytes: Annotated[int, Field(gt=0, le=MOST)] | None = None
     """What a core really has of the third-level cache: the rest is for other cores and machines.
     None if that was not measured; then it has all that the host tells of."""
-    memory_steps: Annotated[float, Field(ge=0, le=1_000)] | None = None
+    memory_steps: Annotated[float, Field(ge=0, le=MOST_STEPS)] | None = None
     """The step from there to memory over that from L2, see `iosim.caches`."""
     pulse_ns: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """How long a pulse took at full speed, see `iosim.calm`; None if that was not measured."""

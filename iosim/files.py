@@ -66,9 +66,11 @@ def replacing(path: str | os.PathLike[str], *, make_folder: bool = False) -> Ite
                 os.replace(temporary, target)
 
 
-def check_target(path: str | os.PathLike[str]) -> None:
+def check_target(path: str | os.PathLike[str], *, make_folder: bool = False) -> None:
     """Raise IosimError if it is plain beforehand that `replacing` cannot write to a path."""
     with _explained(path):
+        if make_folder:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
         if _is_stream(_target(path)):
             if not os.access(path, os.W_OK):
                 raise OSError(errno.EACCES, os.strerror(errno.EACCES))

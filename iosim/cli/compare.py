@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import zip_longest
@@ -34,7 +35,7 @@ from iosim.compare import (
     compare,
     compare_files,
 )
-from iosim.errors import IosimError
+from iosim.errors import IosimError, RunFailed
 from iosim.host import why_not
 from iosim.models import MODELS, get
 from iosim.phases import PHASES, REGIONS, Explanation
@@ -146,8 +147,13 @@ def _folder(out: Path | None) -> Path:
 
 
 def _calibrated() -> cache.Found:
-    with progress_bar("calibrating this host") as advance:
-        cache.host_profile(advance)
+    """This host's own profile; if what is measured now makes none, that of another host."""
+    try:
+        with progress_bar("calibrating this host") as advance:
+            cache.host_profile(advance)
+    except RunFailed as failure:
+        print(f"iosim: warning: {failure}; {cache.DEFAULT} stands in for it", file=sys.stderr)
+        return cache.find(cache.DEFAULT)
     return cache.find("host")
 
 
