@@ -256,12 +256,14 @@ class Store:
         None if there are fewer than two."""
         with _explained(self.path):
             (last,) = self._database.execute("SELECT max(finished_s) FROM points").fetchone()
+            if last is None:
+                return None
+            if not isinstance(last, float):
+                raise _damaged(self.path, "the time of a point has changed")
             count, first = self._database.execute(
                 "SELECT count(*), min(finished_s) FROM points WHERE finished_s >= ?",
-                ((last or 0) - window_s,),
+                (last - window_s,),
             ).fetchone()
-        if count and not (isinstance(last, float) and isinstance(first, float)):
-            raise _damaged(self.path, "the time of a point has changed")
         if count < 2 or last <= first:
             return None
         return (count - 1) / (last - first), time.time() - last
@@ -445,6 +447,8 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except sqlite3.IntegrityError:
         raise
+    except UnicodeDecodeError as error:  # what SQLite says quotes a damaged schema
+        raise _damaged(path, str(error)) from None
     except (sqlite3.Error, OSError) as error:
         code = getattr(error, "sqlite_errorname", "")
         why = str(getattr(error, "strerror", error))
