@@ -80,6 +80,22 @@ def check_target(path: str | os.PathLike[str], *, make_folder: bool = False) -> 
             raise OSError(errno.EACCES, f"folder {folder} is missing or not writable")
 
 
+def check_folder(folder: str | os.PathLike[str], option: str) -> None:
+    """Raise IosimError if it is plain beforehand that no file can be written to a folder, which may
+    have to be made; `option` is where the user could name another."""
+    there = Path(folder).absolute()
+    try:
+        while (found := _found(there)) is None:
+            there = there.parent
+    except OSError as error:
+        why = error.strerror
+    else:
+        if stat.S_ISDIR(found.st_mode) and os.access(there, os.W_OK | os.X_OK):
+            return
+        why = f"{there} is not writable" if stat.S_ISDIR(found.st_mode) else f"{there} is no folder"
+    raise IosimError(f"cannot make folder {folder}: {why}; choose another with {option}")
+
+
 def is_stream(path: str | os.PathLike[str]) -> bool:
     """Whether a path leads to a device or a pipe, beside which no other file can be kept."""
     with _explained(path):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from iosim.errors import IosimError
-from iosim.files import check_target, content, is_stream, read_table, replacing
+from iosim.files import check_folder, check_target, content, is_stream, read_table, replacing
 
 # --- writing ---------------------------------------------------------------------------------
 
@@ -181,6 +181,16 @@ def test_what_cannot_be_written_is_known_beforehand(
         write(name)
     assert sorted(tmp_path.rglob("*")) == before
     assert Path("file").read_bytes() == b"old"
+
+
+def test_a_folder_that_cannot_be_written_to_is_known_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_folder(tmp_path, "--out")
+    check_folder(tmp_path / "new" / "newer", "--out")
+    for name, said in {"file": "file is no folder", "file/x": "Not a directory"}.items():
+        with pytest.raises(IosimError, match=f"cannot make folder .*{name}: .*{said}; .* --out"):
+            check_folder(tmp_path / name, "--out")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_file_that_a_command_prints_to_is_not_replaced(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from iosim.compare import (
     compare_files,
 )
 from iosim.errors import IosimError, RunFailed
+from iosim.files import check_folder
 from iosim.host import why_not
 from iosim.models import MODELS, get
 from iosim.phases import PHASES, REGIONS, Explanation
@@ -97,6 +98,7 @@ def compare_command(
             "--explain takes real runs apart, and latencies in a file have no phases: leave out "
             "--real or --explain"
         )
+    check_folder(out or Path("results"), "--out")
     if real:
         found = parse.profile(profile)
         result = compare_files(
@@ -143,7 +145,8 @@ def compare_command(
 
 
 def _folder(out: Path | None) -> Path:
-    return make_folder(out or Path("results") / f"compare-{datetime.now():%Y%m%d-%H%M%S}", "--out")
+    folder = out or Path("results") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
+    return make_folder(folder, "--out", "comparison.json", "latency.png")
 
 
 def _calibrated() -> cache.Found:

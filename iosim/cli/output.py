@@ -42,15 +42,16 @@ def warn_of(profile: CostProfile, consequence: str) -> None:
         print(f"iosim: warning: cost profile {profile.name!r}: {warning}", file=sys.stderr)
 
 
-def make_folder(folder: Path, option: str) -> Path:
-    """A folder to write to; `option` is where the user could name another."""
+def make_folder(folder: Path, option: str, *names: str) -> Path:
+    """A folder to write files of these names to; `option` is where the user could name another."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise IosimError(
             f"cannot make folder {folder}: {error.strerror}; choose another with {option}"
         ) from None
-    check_writable(folder / "any")
+    for name in names or ("any",):
+        check_target(folder / name)
     return folder
 
 
