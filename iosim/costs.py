@@ -24,7 +24,7 @@ from pydantic import (
 from iosim.caches import CONNECTION_BYTES, NO_MISSES, SCAN_BYTES, THREAD_BYTES, Caches
 from iosim.checked import explain
 from iosim.errors import IosimError, did_you_mean
-from iosim.files import replacing
+from iosim.files import replacing, text
 from iosim.machine import Interference, Machine, time_slice_ns
 
 SCHEMA = 1
@@ -262,7 +262,10 @@ def needed_by(name: str) -> str:
     return next(users, "every model")
 
 
-Amount = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+MOST_STEPS = 1_000
+"""Memory is at most so many times as far from L3 as L3 is from L2."""
+MOST = 1e12
+Amount = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
 """ns or bytes: what a kernel does takes less than a quarter of an hour, or a terabyte."""
 
 
@@ -292,6 +295,41 @@ class Cost(BaseModel):
     note: str = ""
 
 
+_FACTS: Mapping[str, type] = {
+    "cpu": str,
+    "architecture": str,
+    "cores": int,
+    "l1d_bytes": int,
+    "l2_bytes": int,
+    "l3_bytes": int,
+    "kernel": str,
+    "tick_ns": int,
+    "virtualised": bool,
+    "mitigations": str,
+    "python": str,
+}
+"""What is computed or shown of a host, and its type; each may be unknown (None). What else is told
+of it is a size or a time if its name ends so."""
+
+Fact = str | int | _Finite | bool | None
+
+
+def _sound(host: dict[str, Fact]) -> dict[str, Fact]:
+    for name, fact in host.items():
+        kind = _FACTS.get(name, int if name.endswith(("_bytes", "_ns")) else type(fact))
+        if fact is None:
+            continue
+        if type(fact) is not kind:
+            raise ValueError(f"{name} = {fact!r} must be {kind.__name__}")
+        least = 0 if name == "l3_bytes" else 1  # a core may have no such cache
+        if isinstance(fact, int) and kind is int and not least <= fact <= MOST:
+            raise ValueError(f"{name} = {fact} must be from {least} to {MOST:g}")
+    return host
+
+
+Host = Annotated[dict[str, Fact], AfterValidator(_sound)]
+
+
 def caches_of(host: Mapping[str, Any]) -> Caches:
     """The caches that a host's facts tell of, or endless ones if they do not."""
     l2_bytes, l3_bytes = (host.get(name) for name in ("l2_bytes", "l3_bytes"))
@@ -305,7 +343,7 @@ class WakeUp(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    idle_ns: Annotated[int, Field(ge=0)]
+    idle_ns: Annotated[int, Field(ge=0, le=MOST)]
     latency_ns: Annotated[list[Amount], Field(min_length=1)]
     """Quantiles at equal steps of probability: of n values the k-th is that of (k + 1/2) / n."""
     cpu_ns: Amount
@@ -364,7 +402,7 @@ class CostProfile(BaseModel):
     runtime: Literal["native", "python"]
     date: str | None = None
     """When it was measured, ISO 8601."""
-    host: dict[str, str | int | float | bool | None] = {}
+    host: Host = {}
     """Facts of the host it was measured on; in a profile from literature, of the CPU whose caches
     it takes."""
     costs: dict[str, Cost]
@@ -374,12 +412,12 @@ class CostProfile(BaseModel):
     """The same while the tick of the idle core goes on, see `iosim.sim.ticks`; empty if that was
     not measured, and then it makes no difference."""
     wakeup_source: Source
-    l3_bytes: Annotated[int, Field(gt=0)] | None = None
+    l3_bytes: Annotated[int, Field(gt=0, le=MOST)] | None = None
     """What a core really has of the third-level cache: the rest is for other cores and machines.
     None if that was not measured; then it has all that the host tells of."""
-    memory_steps: Annotated[float, Field(ge=0, le=1_000)] | None = None
+    memory_steps: Annotated[float, Field(ge=0, le=MOST_STEPS)] | None = None
     """The step from there to memory over that from L2, see `iosim.caches`."""
-    pulse_ns: Annotated[float, Field(gt=0)] | None = None
+    pulse_ns: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """How long a pulse took at full speed, see `iosim.calm`; None if that was not measured."""
     interference: Interference | None = None
     """Time that others took from the core where it was measured; for `Machine`."""
@@ -443,12 +481,20 @@ class CostProfile(BaseModel):
         return Prices(**values, caches=self.caches)
 
     def scaled(self, **factors: float) -> CostProfile:
-        """A copy with the named costs multiplied, their source marked as assumed."""
+        """A copy with the named costs multiplied, their source marked as assumed.
+
+        Raises IosimError for what is no cost, and for what is none any more once it is multiplied.
+        """
         costs = dict(self.costs)
         for name, factor in factors.items():
             if name not in costs:
                 raise IosimError(f"unknown cost {name!r}: choose one of {', '.join(costs)}")
             old = costs[name]
+            if not 0 <= old.value * factor <= MOST:
+                raise IosimError(
+                    f"{name} of {old.value:g} x {factor:g} = {old.value * factor:g}: a cost lies "
+                    f"between 0 and {MOST:g} {unit(name)}; multiply it by less"
+                )
             costs[name] = Cost(
                 value=old.value * factor, source="assumed", note=f"{factor} x {old.source}"
             )
@@ -457,8 +503,7 @@ class CostProfile(BaseModel):
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the profile as JSON; an existing file is replaced whole."""
         path = Path(path)
-        with replacing(path) as temporary:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path, make_folder=True) as temporary:
             temporary.write_text(json.dumps(self.model_dump(), indent=2) + "\n")
         return path
 
@@ -467,10 +512,10 @@ class CostProfile(BaseModel):
         """Read a profile; raises IosimError that says what is wrong with the file."""
         way_out = "calibrate again or name another file with --profile"
         try:
-            data = json.loads(Path(path).read_text())
+            data = json.loads(text(path))
         except OSError as error:
             raise IosimError(f"cannot read cost profile {path}: {error.strerror}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise IosimError(f"cost profile {path} is damaged ({error}); {way_out}") from None
         if isinstance(data, dict) and data.get("schema_version", SCHEMA) != SCHEMA:
             raise IosimError(
@@ -481,6 +526,8 @@ class CostProfile(BaseModel):
             return cls.model_validate(data)
         except ValidationError as error:
             raise IosimError(f"cost profile {path}: {explain(error)}; {way_out}") from None
+        except RecursionError:
+            raise IosimError(f"cost profile {path} is damaged (it nests); {way_out}") from None
 
     @classmethod
     def shipped(cls, name: str) -> CostProfile:

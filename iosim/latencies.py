@@ -26,17 +26,22 @@ import numpy as np
 import numpy.typing as npt
 
 from iosim.errors import IosimError
-from iosim.files import read_table
+from iosim.files import parse_table, text
 
 _UNITS_NS = {"latency_ns": 1, "latency_us": 1_000, "latency_ms": 1_000_000, "latency_s": 10**9}
 _COLUMNS = ", ".join(_UNITS_NS)
 
 _WRK2_NS = _UNITS_NS["latency_ms"]
 _HEADER = ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"]
-_FOOTER = re.compile(r"#\[Max\s*=\s*\S+,\s*Total count\s*=\s*(\d+)\]")
+_FOOTER = re.compile(r"#\[Max\s*=\s*\S+,\s*Total count\s*=\s*([0-9]{1,18})\]")
 _UNCORRECTED = "Uncorrected Latency"
 """What wrk2 prints above its second spectrum, which leaves out what requests waited before they
 were sent. The first does not and is the one to read."""
+
+_LONGEST_NS = 1e18
+"""Thirty years: whatever is longer was measured by no load generator."""
+_COUNTED = 2**53
+"""A number of requests, at most: the whole numbers up to here are exact as floats."""
 
 _MOST = 100_000
 """A spectrum of more requests than this is represented by so many of them."""
@@ -49,8 +54,7 @@ def read(path: str | os.PathLike[str]) -> npt.NDArray[np.float64]:
     spread from the one to the other.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            lines = file.read().splitlines()
+        whole = text(path)
     except OSError as error:
         raise IosimError(
             f"cannot read {path}: {error.strerror}; name a file of latencies (CSV or wrk2 output)"
@@ -59,9 +63,10 @@ def read(path: str | os.PathLike[str]) -> npt.NDArray[np.float64]:
         raise IosimError(
             f"{path} is no text ({error.reason}): name a CSV file or wrk2 output"
         ) from None
+    lines = whole.splitlines()
     headers = [number for number, line in enumerate(lines) if line.split() == _HEADER]
     if not headers:
-        return _table(path, lines)
+        return _table(path, whole, lines)
     if len(headers) > 1 and not any(_UNCORRECTED in line for line in lines[: headers[1]]):
         raise IosimError(
             f"{path} holds {len(headers)} percentile spectra: keep each run in a file of its own"
@@ -69,12 +74,27 @@ def read(path: str | os.PathLike[str]) -> npt.NDArray[np.float64]:
     return _spectrum(path, lines, headers[0] + 1)
 
 
-def _table(path: str | os.PathLike[str], lines: list[str]) -> npt.NDArray[np.float64]:
+def _in_ns(
+    path: str | os.PathLike[str], latencies: npt.ArrayLike, unit_ns: int
+) -> npt.NDArray[np.float64]:
+    longest_ns = float(np.max(latencies)) * unit_ns
+    if not longest_ns <= _LONGEST_NS:
+        raise IosimError(
+            f"{path} has a latency of {longest_ns / 1e9:g} s: none is longer than "
+            f"{_LONGEST_NS / 1e9:g} s; take the output as it was printed, or mend its unit"
+        )
+    return np.asarray(latencies, float) * unit_ns
+
+
+def _table(path: str | os.PathLike[str], whole: str, lines: list[str]) -> npt.NDArray[np.float64]:
     if any(line.split()[:2] == ["Thread", "Stats"] for line in lines):
         raise IosimError(f"{path} has no percentile spectrum: run wrk2 again with --latency")
     if not any(lines):
         raise IosimError(f"{path} is empty: name a CSV file or wrk2 output")
-    names = next(csv.reader(lines[:1]), [])
+    try:
+        names = next(csv.reader(lines[:1]), [])
+    except csv.Error as error:
+        raise IosimError(f"{path} is neither a CSV file nor wrk2 output: {error}") from None
     if names and all(_is_number(name) for name in names):
         raise IosimError(
             f"{path} begins with numbers, whose unit is not known: put a line above them that "
@@ -86,8 +106,8 @@ def _table(path: str | os.PathLike[str], lines: list[str]) -> npt.NDArray[np.flo
         raise IosimError(
             f"{path}: its first line must name exactly one of the columns {_COLUMNS}; it has {has}"
         )
-    rows = read_table(path, (), found)
-    return np.array([row[found[0]] for row in rows]) * _UNITS_NS[found[0]]
+    rows = parse_table(whole, path, (), found)
+    return _in_ns(path, [row[found[0]] for row in rows], _UNITS_NS[found[0]])
 
 
 def _spectrum(
@@ -116,7 +136,8 @@ def _spectrum(
                 "take the output as it was printed"
             )
         value, count = float(fields[0]), float(fields[2])
-        if not count.is_integer() or count < counts[-1] or not values[-1] <= value < float("inf"):
+        rise = values[-1] <= value < float("inf") and counts[-1] <= count <= _COUNTED
+        if not (rise and count.is_integer()):
             raise IosimError(
                 f"{path}, line {number}: values and counts of a percentile spectrum never "
                 f"decrease, but {line.strip()!r} follows {values[-1]:g} and {counts[-1]}; "
@@ -129,8 +150,7 @@ def _spectrum(
     values[0] = values[1]  # The first line tells the least value, not how many have it.
     size = min(total, _MOST)
     ranks = (np.arange(size) + 0.5) * (total / size)
-    latency_ns: npt.NDArray[np.float64] = np.interp(ranks, counts, values) * _WRK2_NS
-    return latency_ns
+    return _in_ns(path, np.interp(ranks, counts, values), _WRK2_NS)
 
 
 def _is_number(text: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
-import zipfile
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from iosim.errors import IosimError
-from iosim.files import replacing
+from iosim.files import content, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +53,13 @@ PULSE = np.dtype([("at_ns", np.int64), ("took_ns", np.int64), ("server_ns", np.i
 """A look at the server's core during a real run: when, from the start of the load; how long a short
 piece of work took there, see `iosim.host.pulse`; and the server's processor time until then."""
 
-_FORMAT = 2
+_FORMAT = 3
+_SEAL = b"iosim run %d sha256 %s"
+"""The comment of a file's zip archive, with the digest of everything that comes before."""
+_SEALED = re.compile(rb"iosim run ([0-9]{1,9}) sha256 [0-9a-f]{64}\Z")
+_NO_COMMENT = b"\0\0"
+"""The end of an archive without one: its length, see APPNOTE.TXT of zip, 4.3.16."""
+_WAY_OUT = "make the run again with --out"
 
 
 @dataclass(frozen=True)
@@ -188,41 +196,56 @@ class Run:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write everything to one file (NumPy .npz); an existing one is replaced whole."""
-        about = asdict(self) | {"format": _FORMAT}
+        about = asdict(self)
         del about["records"], about["pulses"]
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(
-                file,
-                records=self.records,
-                pulses=self.pulses,
-                about=np.array(json.dumps(about)),
-            )
+        archive = io.BytesIO()
+        np.savez_compressed(
+            archive, records=self.records, pulses=self.pulses, about=np.array(json.dumps(about))
+        )
+        with replacing(path) as temporary:
+            temporary.write_bytes(_sealed(archive.getvalue()))
         return Path(path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Run:
         """Read what `save` wrote; raises IosimError for anything else."""
         try:
-            # Opened here, since np.load forgets to close a damaged file.
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays, about = dict(archive), json.loads(str(archive["about"]))
-            version = about.pop("format")
-            records = arrays["records"]
-            pulses = arrays.get("pulses", np.zeros(0, PULSE))  # An older file has none.
-            if version == _FORMAT and (records.dtype, pulses.dtype) == (RECORD, PULSE):
+            sealed = content(path)
+        except OSError as error:
+            raise IosimError(f"cannot read run {path}: {error.strerror}; {_WAY_OUT}") from None
+        _check_seal(sealed, path)
+        try:
+            with np.load(io.BytesIO(sealed), allow_pickle=False) as archive:
+                about = json.loads(str(archive["about"]))
                 about["tasks"] = tuple(TaskTimes(**task) for task in about["tasks"])
                 about["core_times"] = tuple(CoreTimes(**core) for core in about["core_times"])
-                return cls(records=records, pulses=pulses, **about)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            EOFError,
-            zipfile.BadZipFile,
-        ) as error:
-            raise IosimError(f"{path} is not a saved run ({error}); save one with --out") from None
+                return cls(records=archive["records"], pulses=archive["pulses"], **about)
+        except (LookupError, TypeError, ValueError) as error:
+            raise IosimError(
+                f"{path} was saved by another version of iosim ({error}); {_WAY_OUT}"
+            ) from None
+
+
+def _sealed(archive: bytes) -> bytes:
+    """A zip archive with a seal as its comment, over every byte before the length of that."""
+    unsealed = archive[: -len(_NO_COMMENT)]
+    seal = _SEAL % (_FORMAT, hashlib.sha256(unsealed).hexdigest().encode())
+    return unsealed + len(seal).to_bytes(2, "little") + seal
+
+
+def _check_seal(sealed: bytes, path: str | os.PathLike[str]) -> None:
+    """Raise IosimError unless a file is as it was saved, to the last byte, in this format.
+
+    It is checked before anything is made of the content: readers of archives and arrays fail in
+    countless ways on damaged ones, and some damage they do not see.
+    """
+    found = _SEALED.search(sealed, max(0, len(sealed) - 99))
+    if found is not None and int(found[1]) != _FORMAT:
         raise IosimError(
-            f"{path} has run format {version}, this iosim reads {_FORMAT}: make the run again"
+            f"{path} has run format {int(found[1])}, this iosim reads {_FORMAT}: {_WAY_OUT}"
+        )
+    if found is None or _sealed(sealed[: found.start() - 2] + _NO_COMMENT) != sealed:
+        raise IosimError(
+            f"{path} is not a saved run of format {_FORMAT}, or it was damaged or changed: its "
+            f"checksum {'is missing' if found is None else 'does not match'}; {_WAY_OUT}"
         )

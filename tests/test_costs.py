@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -222,6 +223,9 @@ def test_scaled_profile_is_marked() -> None:
     assert scaled.name != NATIVE.name
     with pytest.raises(IosimError, match=r"unknown cost 'warp_ns': choose one of user_ns"):
         NATIVE.scaled(warp_ns=2)
+    for factor in (-1, 1e300, math.inf, math.nan):
+        with pytest.raises(IosimError, match=r"recv_ns of [\d.]+ x .*: a cost lies between 0 and"):
+            NATIVE.scaled(recv_ns=factor)
 
 
 def test_dearer_calls_make_a_dearer_run() -> None:
@@ -300,7 +304,19 @@ def removed(*names: str) -> Callable[[dict[str, Any]], None]:
         (changed("wakeup", 0, "latency_ns", to=[-1, 2]), r"wakeup\.0\.latency_ns\.0: .*got -1"),
         (changed("wakeup", 0, "latency_ns", to=[1, math.inf]), r"latency_ns\.1: .*got inf"),
         (changed("wakeup", 0, "cpu_ns", to=1e19), r"wakeup\.0\.cpu_ns: .*got 1e\+19"),
-        (changed("wakeup", 0, "idle_ns", to=2**60), "idle_ns must rise from row to row"),
+        (changed("wakeup", 0, "idle_ns", to=10**11), "idle_ns must rise from row to row"),
+        (changed("wakeup", 0, "idle_ns", to=10**400), r"wakeup\.0\.idle_ns: .*got 1000"),
+        (changed("host", to={"cores": 0}), "host: cores = 0 must be from 1 to 1e"),
+        (changed("host", to={"cores": True}), "host: cores = True must be int"),
+        (changed("host", to={"cores": "two"}), "host: cores = 'two' must be int"),
+        (changed("host", to={"tick_ns": -4}), "host: tick_ns = -4 must be from 1 to"),
+        (changed("host", to={"tick_ns": 10**400}), "host: tick_ns = 1000.* must be from 1 to"),
+        (changed("host", to={"l2_bytes": 1.5}), r"host: l2_bytes = 1\.5 must be int"),
+        (changed("host", to={"l4_bytes": "many"}), "host: l4_bytes = 'many' must be int"),
+        (changed("host", to={"cpu": 486}), "host: cpu = 486 must be str"),
+        (changed("host", to={"temperature": math.nan}), r"host\.temperature\.float: .*got nan"),
+        (changed("pulse_ns", to=math.inf), "pulse_ns: .*got inf"),
+        (changed("l3_bytes", to=10**400), "l3_bytes: .*got 1000"),
         (changed("colour", to="red"), "colour: Extra inputs"),
     ],
 )
@@ -330,7 +346,11 @@ def test_every_mistake_is_said_at_once(tmp_path: Path) -> None:
         assert where in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b"NaN"])
+DEEP = 100_000
+DAMAGED = [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b"NaN", b"[" * DEEP + b"]" * DEEP]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=lambda content: content[:3].hex())
 def test_damaged_file(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "bad.json"
     path.write_bytes(content)
@@ -339,7 +359,8 @@ def test_damaged_file(content: bytes, tmp_path: Path) -> None:
 
 
 def test_no_file_at_all(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.json", tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "none.json", tmp_path, tmp_path / "pipe.json"):
         with pytest.raises(IosimError, match="cannot read cost profile"):
             CostProfile.load(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,12 @@ def test_spectrum_of_equal_latencies(tmp_path: Path) -> None:
         ("latency_us\n", ["no rows below its first line"]),
         ("latency_us\n3\nfast\n", ["line 3, latency_us: 'fast' is not a positive number"]),
         ("latency_us\n-3\n", ["line 2, latency_us: '-3' is not a positive number"]),
+        ("latency_s\n1e200\n", ["a latency of 1e+200 s: none is longer than 1e+09 s"]),
+        (f"latency_us,{'x' * 200_000}\n1,2\n", ["neither a CSV file nor wrk2", "field limit"]),
+        (f'latency_us\n1\n"{"x" * 200_000}"\n', ["is no CSV file", "field limit"]),
+        (SPECTRUM.replace("   5.000", "   1e205"), ["a latency of 9.98e+201 s: none is longer"]),
+        (SPECTRUM.replace("        1000 ", "        1e40 "), ["line 6", "never decrease"]),
+        (SPECTRUM.replace("    1000]", f"    {'9' * 5_000}]"), ["line 8", "no line of a percent"]),
         (WRK2[: WRK2.index("  Detailed")], ["no percentile spectrum", "--latency"]),
         (WRK2[: WRK2.index("#[Mean")], ["ends within the percentile spectrum"]),
         (WRK2 + WRK2, ["holds 2 percentile spectra", "file of its own"]),
@@ -140,6 +147,16 @@ def test_no_text(tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(IosimError, match=r"picture\.png is no text"):
         latencies.read(tmp_path / "picture.png")
+
+
+@pytest.mark.parametrize("text", [WRK2, "latency_us\n3\n"], ids=["wrk2", "CSV"])
+def test_a_pipe(text: str) -> None:
+    """As `--real <(ssh server cat latencies.csv)` of a shell gives one."""
+    reads, writes = os.pipe()
+    os.write(writes, text.encode())
+    os.close(writes)
+    assert len(latencies.read(f"/proc/self/fd/{reads}")) in (1, 1_000)
+    os.close(reads)
 
 
 def test_no_file(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from iosim.calibrate.calibration import FULL, QUICK, Plan, Progress, calibrate
 from iosim.calibrate.real import ThisHost
 from iosim.costs import ABOUT, SCHEMA, CostProfile
 from iosim.errors import IosimError
+from iosim.files import check_target, is_stream
 from iosim.host import facts
 
 DEFAULT = "python"
@@ -43,9 +44,14 @@ def calibrate_host(
 
     `out` is a file for the profile instead of the one that runs look for. A calibration of the same
     plan that was interrupted goes on where it was, or begins `again`.
-    Raises HostRefused where real runs are impossible.
+    Raises HostRefused where real runs are impossible, and IosimError before anything is measured if
+    profile and samples cannot be kept.
     """
     file = out or path()
+    if is_stream(file):
+        raise IosimError(f"{file} is no file, beside which samples can be kept: name a file")
+    for target in (file, samples_path(file)):
+        check_target(target, make_folder=True)
     kept = path().with_suffix(f".{plan.passes}-{plan.rounds}.unfinished.json")
     if again:
         kept.unlink(missing_ok=True)

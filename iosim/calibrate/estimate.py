@@ -16,7 +16,7 @@ from iosim.calibrate.benchmarks.threads import PAUSE_NS
 from iosim.calibrate.benchmarks.wakeups import IDLE_NS
 from iosim.calibrate.fit import Estimate, Prior, fit
 from iosim.calibrate.scan import MISS_PRIOR
-from iosim.costs import ABOUT, CALLS, Cost, CostProfile, WakeUp, wakeup_after
+from iosim.costs import ABOUT, CALLS, MOST_STEPS, Cost, CostProfile, WakeUp, wakeup_after
 from iosim.machine import Interference
 
 PRIORS = {
@@ -152,7 +152,9 @@ def wakeups(
     """Waking a program that sleeps in epoll_wait, by how long its core has idled; as one of the
     two benchmarks has measured it.
 
-    epoll_wait parts the wake-up from the steps up to the answer, whose caches have gone cold.
+    epoll_wait parts the wake-up from the steps up to the answer, whose caches have gone cold. Where
+    noise has a core idle no longer after a longer pause than after a shorter one, what was measured
+    after both is taken together; a pause after which nothing was measured is left out.
     """
     data = copy(SMALL_BYTES, caches)
     wait_ns = predicted({"epoll_wait_ns": 1, "epoll_event_ns": 1}, costs)
@@ -160,21 +162,31 @@ def wakeups(
     steps = {"recv_ns": 1.0, "request_ns": 1.0} | data
     answer_ns = predicted(steps, costs) + predicted({"reply_ns": 1} | data, costs)
     steps_ns = predicted(steps, costs) + predicted({"send_ns": 1} | data, costs)
-    rows = []
-    for idle_ns in pauses_ns:
-        slept_ns, late_ns, answered_ns, spent_ns = (
-            noted.values(benchmark, f"{what}, {idle_ns}")
-            for what in ("slept", "late", "answer", "processor time")
-        )
+    whats = ("slept", "late", "answer", "processor time")
+
+    def row(seen: Sequence[npt.NDArray[np.float64]]) -> WakeUp:
+        slept_ns, late_ns, answered_ns, spent_ns = seen
         latency_ns = np.quantile(np.maximum(0, late_ns - way_ns - wait_ns), QUANTILES)
-        rows.append(
-            WakeUp(
-                idle_ns=max(0, round(float(np.median(slept_ns)) + way_ns)),
-                latency_ns=latency_ns.round().tolist(),
-                cpu_ns=_rest(spent_ns, wait_ns + steps_ns),
-                cold_ns=_rest(answered_ns, answer_ns),
-            )
+        return WakeUp(
+            idle_ns=max(0, round(float(np.median(slept_ns)) + way_ns)),
+            latency_ns=latency_ns.round().tolist(),
+            cpu_ns=_rest(spent_ns, wait_ns + steps_ns),
+            cold_ns=_rest(answered_ns, answer_ns),
         )
+
+    rows: list[WakeUp] = []
+    behind: list[list[npt.NDArray[np.float64]]] = []
+    """What was measured for each row."""
+    for idle_ns in pauses_ns:
+        seen = [noted.values(benchmark, f"{what}, {idle_ns}") for what in whats]
+        if not all(values.size for values in seen):
+            continue
+        rows.append(row(seen))
+        behind.append(seen)
+        while len(rows) > 1 and rows[-2].idle_ns >= rows[-1].idle_ns:
+            both = zip(behind.pop(-2), behind.pop(), strict=True)
+            behind.append([np.concatenate(pair) for pair in both])
+            rows[-2:] = [row(behind[-1])]
     return rows
 
 
@@ -182,18 +194,23 @@ def _rest(values: npt.NDArray[np.float64], known_ns: float) -> int:
     return round(max(0.0, typical(values) - known_ns))
 
 
-def client_wake(noted: Noted, costs: Mapping[str, Cost], caches: Caches) -> Cost:
-    """What a send takes longer that wakes a core after 100 us."""
+def client_wake(noted: Noted, costs: Mapping[str, Cost], caches: Caches) -> dict[str, Cost]:
+    """What a send takes longer that wakes a core after 100 us; nothing if it was not measured."""
+    took_ns = noted.values("wakeups", "send, 100000")
+    if not took_ns.size:
+        return {}
     send_ns = predicted({"client_send_ns": 1} | copy(SMALL_BYTES, caches), costs)
-    return measured_cost(noted.values("wakeups", "send, 100000"), send_ns)
+    return {"client_wake_ns": measured_cost(took_ns, send_ns)}
 
 
 def sleep(noted: Noted, rows: Sequence[WakeUp], costs: Mapping[str, Cost]) -> dict[str, Cost]:
     """nanosleep, less what waking up after that long costs: `rows` are those of a core whose tick
-    goes on, as the sleeper's own timer is due.
+    goes on, as the sleeper's own timer is due. Nothing if it was not measured.
 
     What the call costs is charged when it ends, so it is no part of the timer's slack.
     """
+    if not all(noted.values("nanosleep", what).size for what in ("late", "processor time")):
+        return {}
     late_ns, busy_ns = (noted.median("nanosleep", what) for what in ("late", "processor time"))
     slack_ns = 0.0
     for _ in range(5):  # the core idles that much longer
@@ -212,7 +229,7 @@ def third_level(
     noted: Noted, costs: Mapping[str, Cost], caches: Caches
 ) -> tuple[int, float] | None:
     """What a core really has of the third-level cache, and how much farther memory is than that;
-    None if it was not measured.
+    None if it was not measured, or what was measured is impossible.
 
     With each size of the cache that is thought of, the step to memory that fits best in relative
     error follows; the size with the smallest error is taken.
@@ -221,6 +238,8 @@ def third_level(
     if not sizes:
         return None
     took_ns = np.array([noted.median("beyond_caches", str(size)) for size in sizes])
+    if not (took_ns > 0).all():
+        return None
     count = max(COUNTS)
     in_l3 = predicted({"poll_ns": 1, "poll_fd_ns": count, "fd_miss_ns": count}, costs) / count
     step_ns = costs["fd_miss_ns"].value
@@ -231,15 +250,15 @@ def third_level(
         steps = max(0.0, float(slope @ rest) / max(1e-12, float(slope @ slope)))
         found.append((float(np.sum((steps * slope - rest) ** 2)), round(l3_bytes), steps))
     _, l3_bytes, steps = min(found)
-    return l3_bytes, _rounded(steps)
+    return None if steps > MOST_STEPS else (l3_bytes, _rounded(steps))
 
 
 def interference(noted: Noted) -> Interference | None:
     """How often, and for how long, others had the core; None if they never had."""
     gaps_ns = noted.values("interference", "gap")
-    if not gaps_ns.size:
-        return None
     spun_s = noted.values("interference", "spun").sum() / 1e9
+    if not (gaps_ns.size and spun_s > 0):
+        return None
     duration_ns = np.quantile(gaps_ns, QUANTILES).round().astype(int).tolist()
     return Interference(per_s=_rounded(gaps_ns.size / spun_s), duration_ns=duration_ns)
 

@@ -7,11 +7,33 @@ import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from iosim.calibrate.bench import Row
 from iosim.calibrate.quiet import quiet
 from iosim.errors import IosimError
+from iosim.files import content
+from iosim.workload import explain
+
+_ROWS = TypeAdapter(list[Row])
+_MOST = 1e15
+"""No measurement is larger: eleven days in ns, a petabyte."""
+
+
+def rows_of(step: Any) -> list[Row]:
+    """The rows of a step from plain data; raises ValueError if they were never measured."""
+    try:
+        rows = _ROWS.validate_python(step)
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None
+    for row in rows:
+        if not 0 < len(row.values) == len(row.pulses_ns):
+            raise ValueError(f"{row.benchmark}: each value has a pulse, and there is at least one")
+        if not all(abs(number) <= _MOST for number in (*row.values, *row.pulses_ns)):
+            raise ValueError(f"{row.benchmark}: a number is none, or above {_MOST:g}")
+    return rows
 
 
 @dataclass(frozen=True)
@@ -25,10 +47,13 @@ class Samples:
     def load(cls, path: Path) -> Self:
         """Read a file that `iosim calibrate` has written; raises IosimError if it is damaged."""
         try:
-            done = json.loads(gzip.decompress(path.read_bytes()))["done"]
-            passes = [[Row(**row) for row in rows] for rows in done.values()]
-            return cls(_together(quiet(passes)[0]))
-        except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError) as error:
+            done = json.loads(gzip.decompress(content(path)))["done"]
+            steps = TypeAdapter(dict[str, Any]).validate_python(done)
+            return cls(_together(quiet([rows_of(step) for step in steps.values()])[0]))
+        except (
+            *(OSError, EOFError, zlib.error),
+            *(ValueError, LookupError, TypeError, RecursionError),
+        ) as error:
             raise IosimError(
                 f"samples {path} are damaged ({error}); calibrate again, or remove the file to do "
                 "without"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import zip_longest
@@ -34,7 +35,8 @@ from iosim.compare import (
     compare,
     compare_files,
 )
-from iosim.errors import IosimError
+from iosim.errors import IosimError, RunFailed
+from iosim.files import check_folder
 from iosim.host import why_not
 from iosim.models import MODELS, get
 from iosim.phases import PHASES, REGIONS, Explanation
@@ -96,6 +98,7 @@ def compare_command(
             "--explain takes real runs apart, and latencies in a file have no phases: leave out "
             "--real or --explain"
         )
+    check_folder(out or Path("results"), "--out")
     if real:
         found = parse.profile(profile)
         result = compare_files(
@@ -142,12 +145,18 @@ def compare_command(
 
 
 def _folder(out: Path | None) -> Path:
-    return make_folder(out or Path("results") / f"compare-{datetime.now():%Y%m%d-%H%M%S}", "--out")
+    folder = out or Path("results") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
+    return make_folder(folder, "--out", "comparison.json", "latency.png")
 
 
 def _calibrated() -> cache.Found:
-    with progress_bar("calibrating this host") as advance:
-        cache.host_profile(advance)
+    """This host's own profile; if what is measured now makes none, that of another host."""
+    try:
+        with progress_bar("calibrating this host") as advance:
+            cache.host_profile(advance)
+    except RunFailed as failure:
+        print(f"iosim: warning: {failure}; {cache.DEFAULT} stands in for it", file=sys.stderr)
+        return cache.find(cache.DEFAULT)
     return cache.find("host")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from iosim.calibrate import cache
 from iosim.costs import CostProfile
 from iosim.errors import IosimError
+from iosim.files import check_target
 
 _WIDTH = 170
 """Columns of a table that goes to a file or a pipe."""
@@ -23,11 +23,8 @@ _WIDTH = 170
 
 def check_writable(path: Path | None) -> None:
     """Fail before the work is done, not after it."""
-    if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
-        raise IosimError(
-            f"cannot write {path}: folder {path.parent} is missing or not writable; "
-            "choose a place you may write to"
-        )
+    if path is not None:
+        check_target(path)
 
 
 def warn_of(profile: CostProfile, consequence: str) -> None:
@@ -45,15 +42,16 @@ def warn_of(profile: CostProfile, consequence: str) -> None:
         print(f"iosim: warning: cost profile {profile.name!r}: {warning}", file=sys.stderr)
 
 
-def make_folder(folder: Path, option: str) -> Path:
-    """A folder to write to; `option` is where the user could name another."""
+def make_folder(folder: Path, option: str, *names: str) -> Path:
+    """A folder to write files of these names to; `option` is where the user could name another."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise IosimError(
             f"cannot make folder {folder}: {error.strerror}; choose another with {option}"
         ) from None
-    check_writable(folder / "any")
+    for name in names or ("any",):
+        check_target(folder / name)
     return folder
 
 

@@ -110,5 +110,6 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
         )
     # No date, so that equal figures are equal files.
     with style(), replacing(path) as temporary:
-        figure.savefig(temporary, metadata={"Date": None} if path.suffix == ".svg" else None)
+        date = {"Date": None} if path.suffix == ".svg" else None
+        figure.savefig(temporary, format=path.suffix[1:], metadata=date)
     return path

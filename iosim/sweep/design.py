@@ -8,11 +8,11 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from iosim.costs import CostProfile
 from iosim.errors import IosimError, did_you_mean
+from iosim.files import text
 from iosim.provenance import iosim_version
 from iosim.sweep.axes import Axis
 from iosim.sweep.fields import Value, Values, flat, read
@@ -136,10 +136,10 @@ class Design:
     def load(cls, path: str | os.PathLike[str]) -> Design:
         """Read a TOML file; raises IosimError that says what is wrong with it."""
         try:
-            tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            tables = tomllib.loads(text(path))
         except OSError as error:
             raise IosimError(f"cannot read {path}: {error.strerror}; name a TOML file") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise IosimError(f"{path} is no TOML file: {error}") from None
         try:
             return cls.of(tables)

@@ -87,6 +87,8 @@ def export(store: Store, path: str | os.PathLike[str]) -> int:
         raise IosimError(
             f"cannot write a table as {path.name}: let its name end in {' or '.join(_WRITERS)}"
         )
+    if path.exists() and path.samefile(store.path):
+        raise IosimError(f"{path} is the store itself: name another file for the table")
     with replacing(path) as temporary:
         return writer(store, temporary)
 

@@ -12,14 +12,13 @@ A unit at the end of a name may be left out: `workload.rate` is `workload.rate_p
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from iosim.checked import explain
-from iosim.costs import ABOUT
+from iosim.costs import ABOUT, MOST
 from iosim.errors import IosimError, did_you_mean
 from iosim.machine import Machine, Nic
 from iosim.models import MODELS, get, parameter
@@ -100,17 +99,18 @@ def _parameter(name: str) -> Read:
 def _cost(name: str) -> Read:
     def read(value: Any) -> float:
         if isinstance(value, str) and name.endswith("_ns"):
-            return float(parse_time(value))
+            return _amount(parse_time(value))
         if isinstance(value, str) and name.endswith("_bytes"):
-            return float(parse_bytes(value))
+            return _amount(parse_bytes(value))
         return _amount(value)
 
     return read
 
 
 def _amount(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise IosimError(f"{value!r} is not a number from 0 on")
+    """A cost, or what one is multiplied by."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
+        raise IosimError(f"{value!r} is not a number between 0 and {MOST:g}")
     return float(value)
 
 

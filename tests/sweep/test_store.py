@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,14 @@ import pytest
 import iosim
 from iosim.costs import CostProfile
 from iosim.errors import IosimError
+from iosim.provenance import iosim_version
 from iosim.sweep import Counts, Design, Store, drive, export, frame
 from iosim.sweep.engines import Engine, Serial
 from iosim.sweep.outcomes import OUTCOMES, outcome
 from iosim.sweep.points import Finished
+from iosim.sweep.store import _checksum
 
+HERE = iosim_version()
 PYTHON = {"python": CostProfile.shipped("python")}
 DESIGN = Design.of(
     {
@@ -91,7 +96,10 @@ def test_it_needs_neither_file_nor_profile_to_be_resumed(path: Path) -> None:
 def test_one_of_another_version_can_be_read_but_not_filled(path: Path) -> None:
     with Store.create(path, DESIGN, PYTHON):
         pass
-    change(path, "UPDATE about SET value = '0.0.1' WHERE name = 'version'")
+    checksum = _checksum("version", "0.0.1")
+    change(
+        path, f"UPDATE about SET value = '0.0.1', checksum = '{checksum}' WHERE value = '{HERE}'"
+    )
     for opened in (Store.resume(path), Store.create(path, DESIGN, PYTHON)):
         with pytest.raises(IosimError, match=r"made with iosim 0\.0\.1 and this is"), opened:
             pass
@@ -99,7 +107,7 @@ def test_one_of_another_version_can_be_read_but_not_filled(path: Path) -> None:
         assert store.version == "0.0.1"
     change(path, "PRAGMA user_version = 99")
     for opened in (Store.resume(path), Store.read(path)):
-        with pytest.raises(IosimError, match="has store format 99 and this iosim reads 1"), opened:
+        with pytest.raises(IosimError, match="has store format 99 and this iosim reads 2"), opened:
             pass
 
 
@@ -159,6 +167,94 @@ def test_a_full_database_is_told_and_keeps_what_it_has(path: Path) -> None:
         with pytest.raises(IosimError, match=r"disk is full; what was finished is kept: make room"):
             store.add(huge)
         assert store.numbers(0, 24) == {0}
+
+
+CHANGES = {
+    "UPDATE points SET outcome = replace(outcome, '3', '4') WHERE number = 3": "point 3 has",
+    "UPDATE points SET outcome = NULL, error = 'no' WHERE number = 3": "point 3 has",
+    "UPDATE points SET error = 'it went well' WHERE number = 5": "point 5 has changed",
+    "UPDATE points SET number = 7 WHERE number = 3": "point 7 has changed",
+    "UPDATE points SET took_s = 0 WHERE number = 3": "point 3 has changed",
+    "UPDATE points SET key = 'k' WHERE number = 3": "point 3 has changed",
+    "UPDATE points SET checksum = 'c' WHERE number = 3": "point 3 has changed",
+    "UPDATE repeats SET number = 7": "point 7 has changed",
+    "UPDATE repeats SET key = 'k'": "point 4 has changed",
+    "DELETE FROM points WHERE number = 3": "rows are missing",
+    "DELETE FROM points": "rows are missing",
+    "DELETE FROM repeats": "rows are missing",
+    "UPDATE about SET value = '0' WHERE name = 'tally'": "what it tells of the sweep has changed",
+    "DELETE FROM about WHERE name = 'tally'": "what it tells of the sweep has changed",
+    "UPDATE about SET value = replace(value, '60', '90')": "what it tells of the sweep has changed",
+    "UPDATE about SET name = 'desing' WHERE name = 'design'": "what it tells of the sweep has",
+    "ALTER TABLE points RENAME COLUMN outcome TO income": "no such column",
+    "DROP TABLE repeats": "no such table",
+}
+
+
+@pytest.mark.parametrize("statement", CHANGES)
+def test_whatever_is_changed_is_noticed(statement: str, path: Path) -> None:
+    with Store.create(path, DESIGN, PYTHON) as store:
+        store.add(misbehaving.counting(b"", [DESIGN[3], DESIGN[9]]))
+        store.add([Finished(5, None, "it failed", 0.0)])
+        store.repeat(4, store.common.key(DESIGN[9]))
+        assert [row.number for row in store.rows()] == [3, 4, 5, 9]
+    change(path, statement)
+    for opens in (Store.read, Store.resume):
+        with pytest.raises(IosimError, match=f"is damaged: .*{CHANGES[statement]}.*; go on with"):
+            read(opens(path))
+
+
+def read(opened: AbstractContextManager[Store]) -> None:
+    with opened as store:
+        frame(store)
+
+
+def test_the_tally_follows_what_is_added_and_forgotten(path: Path) -> None:
+    with Store.create(path, DESIGN, PYTHON) as store:
+        store.add(misbehaving.counting(b"", [DESIGN[0]]))
+        store.add([Finished(2, None, "it failed", 0.0)])
+        for _ in range(2):  # noted once
+            store.repeat(1, store.common.key(DESIGN[2]))
+        assert [row.number for row in store.rows()] == [0, 1, 2]
+        assert store.counts() == Counts(24, 3, 2)
+        assert store.forget_failures() == 1
+        assert [row.number for row in store.rows()] == [0]
+        store.add([Finished(2, None, "again", 0.0)])
+        assert [(row.number, row.error) for row in store.rows()] == [
+            (0, None),
+            (1, "again"),
+            (2, "again"),
+        ]
+    with Store.resume(path) as store:
+        assert len(list(store.rows())) == 3
+
+
+def test_a_store_behind_a_link_is_read_with_its_log(path: Path) -> None:
+    """Its driver lives: what it has committed is in the log beside the file."""
+    link = path.with_name("link")
+    link.symlink_to(path.name)
+    with Store.create(link, DESIGN, PYTHON) as store:
+        store.add(misbehaving.counting(b"", [DESIGN[1]]))
+        with Store.read(link) as reader:
+            assert reader.counts().finished == 1
+    assert link.is_symlink()
+    assert {file.name for file in path.parent.iterdir()} == {"link", path.name}
+
+
+def test_what_is_no_file_is_no_store(path: Path) -> None:
+    os.mkfifo(path)
+    for opened in (Store.create(path, DESIGN, PYTHON), Store.resume(path), Store.read(path)):
+        with pytest.raises(IosimError, match=r"it is no file|there is no store"), opened:
+            pass
+
+
+def test_a_table_does_not_replace_its_store(path: Path) -> None:
+    path = path.with_suffix(".csv")
+    with Store.create(path, DESIGN, PYTHON) as store:
+        path.with_name("link.csv").symlink_to(path)
+        for name in ("s.csv", "link.csv"):
+            with pytest.raises(IosimError, match="is the store itself"):
+                export(store, path.with_name(name))
 
 
 # --- tables ----------------------------------------------------------------------------------
