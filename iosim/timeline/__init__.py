@@ -16,7 +16,7 @@ from iosim.models import Model, get
 from iosim.plots import style
 from iosim.sim import simulate
 from iosim.timeline.story import Story, tell
-from iosim.timeline.words import family_title
+from iosim.timeline.words import family_title, phases
 from iosim.trace import Trace
 from iosim.units import format_bytes
 from iosim.workload import Workload
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FIVE = ("blocking", "nonblocking", "epoll", "rtsig", "aio")
 """One variant of each of Stevens' five models."""
+
+_FAMILIES = {get(name).family for name in FIVE}
 
 REQUEST = 1
 """The request to draw: the second, so that the program comes from serving another; or the next
@@ -129,7 +131,7 @@ def timelines(
         return draw(
             stories,
             "Who waits, who works: the five I/O models compared"
-            if len(stories) == len(FIVE)
+            if {model.family for model in chosen} == _FAMILIES
             else "Who waits, who works: I/O models compared",
             f"{_subject(workload)}; time runs down, to scale; 0 is when the data is ready",
             f"{_source(profile)} White marks in a polling bar: one try each. Bars begin where the "
@@ -151,4 +153,4 @@ def _source(profile: CostProfile | str) -> str:
     return f"Simulated with the costs of profile {name!r}."
 
 
-__all__ = ["FIVE", "quiet_workload", "request_story", "timeline", "timelines"]
+__all__ = ["FIVE", "phases", "quiet_workload", "request_story", "timeline", "timelines"]

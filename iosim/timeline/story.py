@@ -9,7 +9,11 @@ from typing import Literal
 from iosim.errors import IosimError
 from iosim.trace import RING, Copy, Signal, Trace, TracedCall
 
-Kind = Literal["blocked", "polls", "free", "wakes", "copies", "runs"]
+Kind = Literal["blocked", "polls", "free", "wakes", "copies", "lends", "runs"]
+
+Copier = Literal["program", "ring", "kernel thread", "helper thread"]
+"""Who copies data: the program in a read, the kernel for a ring on the thread that has entered it,
+or a thread of the kernel's or of the C library's."""
 
 PAUSES = frozenset({"sigsuspend", "sigwaitinfo", "read_signals", "io_uring_enter", "nanosleep"})
 """Calls by which a program that has nothing else to do lets time pass. It could have gone on
@@ -27,7 +31,8 @@ class Band:
     - polls: makes calls that return EAGAIN;
     - free: asleep by choice, see `PAUSES`;
     - wakes: woken, but not yet at work again: wake-up latency, context switch, run queue;
-    - copies: inside a call while it copies the data;
+    - copies: in a read while it copies the data: blocked;
+    - lends: the kernel copies for a ring on this thread, which is in no read: not blocked;
     - runs: everything else, above all sending the reply.
     """
 
@@ -70,6 +75,17 @@ class Story:
         return sum(
             call.empty and band.begin_ns <= call.begin_ns < band.end_ns for call in self.calls
         )
+
+    @property
+    def copier(self) -> Copier:
+        """Who copies the data."""
+        thread = self.copies[0].thread
+        if thread == self.thread:
+            return "program"
+        if thread == RING:
+            return "ring"
+        ring = any(read.thread == RING for read in self.reads)
+        return "kernel thread" if ring else "helper thread"
 
     @property
     def copy_begin_ns(self) -> int:
@@ -203,13 +219,13 @@ def _bands(
         inside = calls[position] if _within(since_ns, calls[position]) else None
         name = inside.name if inside else None
         state = next((s for s, first, last in spells if first <= since_ns < last), "RUNNING")
-        copying = any(copy.begin_ns <= since_ns < copy.end_ns for copy in copies)
+        copier = next((c.thread for c in copies if c.begin_ns <= since_ns < c.end_ns), None)
         slept = (
             bool(bands)
             and bands[-1].call == name
             and bands[-1].kind in ("blocked", "free", "wakes")
         )
-        kind = _kind(inside, state, copying, slept)
+        kind = _kind(inside, state, copier, slept)
         if bands and bands[-1].kind == kind and (bands[-1].call == name or kind == "polls"):
             # Tries at the listening socket in between do not interrupt the polling.
             since_ns, name = bands[-1].begin_ns, bands.pop().call
@@ -217,10 +233,11 @@ def _bands(
     return tuple(bands)
 
 
-def _kind(call: TracedCall | None, state: str, copying: bool, slept: bool) -> Kind:
-    """What a thread in that call and state is doing; `slept` if it was asleep in it before."""
-    if copying:
-        return "copies"
+def _kind(call: TracedCall | None, state: str, copier: str | None, slept: bool) -> Kind:
+    """What a thread in that call and state is doing; `copier` is who copies on it, if anybody does,
+    and `slept` whether it was asleep in the call before."""
+    if copier is not None:
+        return "lends" if copier == RING else "copies"
     if call is None:
         return "runs"
     if call.empty:
