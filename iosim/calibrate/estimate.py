@@ -152,7 +152,9 @@ def wakeups(
     """Waking a program that sleeps in epoll_wait, by how long its core has idled; as one of the
     two benchmarks has measured it.
 
-    epoll_wait parts the wake-up from the steps up to the answer, whose caches have gone cold.
+    epoll_wait parts the wake-up from the steps up to the answer, whose caches have gone cold. Rows
+    rise by how long the core has really idled; where others held it, that may be in another order
+    than the pauses, and of pauses that came out the same the longest counts.
     """
     data = copy(SMALL_BYTES, caches)
     wait_ns = predicted({"epoll_wait_ns": 1, "epoll_event_ns": 1}, costs)
@@ -160,22 +162,21 @@ def wakeups(
     steps = {"recv_ns": 1.0, "request_ns": 1.0} | data
     answer_ns = predicted(steps, costs) + predicted({"reply_ns": 1} | data, costs)
     steps_ns = predicted(steps, costs) + predicted({"send_ns": 1} | data, costs)
-    rows = []
-    for idle_ns in pauses_ns:
+    rows = {}
+    for idle_ns in sorted(pauses_ns):
         slept_ns, late_ns, answered_ns, spent_ns = (
             noted.values(benchmark, f"{what}, {idle_ns}")
             for what in ("slept", "late", "answer", "processor time")
         )
         latency_ns = np.quantile(np.maximum(0, late_ns - way_ns - wait_ns), QUANTILES)
-        rows.append(
-            WakeUp(
-                idle_ns=max(0, round(float(np.median(slept_ns)) + way_ns)),
-                latency_ns=latency_ns.round().tolist(),
-                cpu_ns=_rest(spent_ns, wait_ns + steps_ns),
-                cold_ns=_rest(answered_ns, answer_ns),
-            )
+        row = WakeUp(
+            idle_ns=max(0, round(float(np.median(slept_ns)) + way_ns)),
+            latency_ns=latency_ns.round().tolist(),
+            cpu_ns=_rest(spent_ns, wait_ns + steps_ns),
+            cold_ns=_rest(answered_ns, answer_ns),
         )
-    return rows
+        rows[row.idle_ns] = row
+    return [rows[idled_ns] for idled_ns in sorted(rows)]
 
 
 def _rest(values: npt.NDArray[np.float64], known_ns: float) -> int:
