@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import selectors
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,6 @@ from iosim.kernel import Call, Kernel
 from iosim.models import MODELS, Aio, BlockingPool, Epoll, Model, NonblockingSleep, get, resolve
 from iosim.sim import simulate
 from iosim.workload import Workload
-
-ROOT = Path(__file__).parents[1]
 
 FAMILIES = {
     "blocking": ["blocking", "blocking-pool", "blocking-serial"],
@@ -33,22 +30,6 @@ def test_all_variants_of_the_five_models() -> None:
         assert model.phase_2
         found.setdefault(model.family, []).append(name)
     assert found == FAMILIES
-
-
-def test_readme_says_of_the_phases_what_the_models_say() -> None:
-    """A row for each family and what its variants do, in the order of the models."""
-    rows: dict[tuple[str, str, str], list[str]] = {}
-    for name, model in MODELS.items():
-        rows.setdefault((model.family, model.phase_1, model.phase_2), []).append(f"`{name}`")
-    table = [
-        "| model | variants | while it waits for data | while data is copied |",
-        "|---|---|---|---|",
-        *(
-            f"| {family} | {', '.join(variants)} | {phase_1} | {phase_2} |"
-            for (family, phase_1, phase_2), variants in rows.items()
-        ),
-    ]
-    assert "\n".join(["", *table, ""]) in (ROOT / "README.md").read_text()
 
 
 def test_models_are_values() -> None:
