@@ -11,6 +11,9 @@ from iosim.trace import RING, Copy, Signal, Trace, TracedCall
 
 Kind = Literal["blocked", "polls", "free", "wakes", "copies", "lends", "runs"]
 
+WAITING: tuple[Kind, ...] = ("blocked", "polls", "free")
+"""What a program does that waits for data."""
+
 Copier = Literal["program", "ring", "kernel thread", "helper thread"]
 """Who copies data: the program in a read, the kernel for a ring on the thread that has entered it,
 or a thread of the kernel's or of the C library's."""
@@ -142,12 +145,13 @@ def tell(trace: Trace, number: int) -> Story:
         copy for copy in trace.copies if copy.fd == fd and ready_ns <= copy.begin_ns < done_ns
     )
     drawn = [call for call in made if not (call.name == "accept" and call.empty)]
-    if not copies or drawn[0].begin_ns >= ready_ns:
+    made = made[made.index(drawn[0]) :]
+    begin_ns = made[0].begin_ns
+    bands = _bands(trace, thread, made, begin_ns, end_ns)
+    if not copies or not any(b.kind in WAITING and b.begin_ns < ready_ns for b in bands):
         raise IosimError(
             f"request {number} did not find the program waiting for it: choose a lighter load"
         )
-    made = made[made.index(drawn[0]) :]
-    begin_ns = made[0].begin_ns
     return Story(
         thread=thread,
         fd=fd,
@@ -167,7 +171,7 @@ def tell(trace: Trace, number: int) -> Story:
             and call.begin_ns < ready_ns
             and (call.end_ns is None or call.end_ns > ready_ns)
         ),
-        bands=_bands(trace, thread, made, begin_ns, end_ns),
+        bands=bands,
         copies=copies,
         signals=_signals(trace, fd, begin_ns, end_ns),
     )

@@ -14,7 +14,7 @@ from typing import Any
 from iosim.kernel import SIGIO, SIGRTMIN
 from iosim.models import stevens
 from iosim.plots import PALETTE
-from iosim.timeline.story import Band, Kind, Story
+from iosim.timeline.story import WAITING, Band, Kind, Story
 from iosim.trace import TracedCall
 from iosim.units import format_bytes
 
@@ -66,14 +66,16 @@ def band_text(band: Band, tries: int) -> str:
 
 
 def phases(story: Story) -> tuple[str, str]:
-    """What the program does in phase 1, most of the time, and in phase 2, found in a run."""
+    """How the program waits in phase 1, most of the time, and what it does in phase 2, found in a
+    run."""
     return _phase_1(story), _phase_2(story)
 
 
 def _phase_1(story: Story) -> str:
     spent_ns: Counter[tuple[Kind, str | None]] = Counter()
     for band in story.bands:
-        spent_ns[band.kind, band.call] += max(0, min(band.end_ns, story.ready_ns) - band.begin_ns)
+        if band.kind in WAITING and band.begin_ns < story.ready_ns:
+            spent_ns[band.kind, band.call] += min(band.end_ns, story.ready_ns) - band.begin_ns
     ((kind, call), _), *_ = spent_ns.most_common()
     assert call is not None
     if kind == "blocked":
