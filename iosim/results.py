@@ -102,7 +102,7 @@ class Run:
     """Array of `RECORD`, in the order in which the requests were due."""
     tasks: tuple[TaskTimes, ...]
     syscalls: Mapping[str, int]
-    """Calls by name."""
+    """Calls by name, of those that were made."""
     empty_polls: int
     """Calls that found nothing (EAGAIN)."""
     context_switches: int
@@ -114,8 +114,10 @@ class Run:
     wait_for_data_ns: int
     """Time the program's threads were asleep inside calls that wait for data (phase 1)."""
     copy_data_ns: int
-    """Time the program's threads were inside calls that copy received data (phase 2). In a real
-    run a recv that slept also counts the processor time of its own waking up here."""
+    """Time the program's threads were inside reads that copy received data (phase 2); in a real run
+    a recv that slept also counts the processor time of its own waking up. What the kernel copies
+    for a ring is not among it, even if it does so on a thread of the program: see
+    `iosim.models.stevens.NOT_BLOCKED`."""
     elapsed_ns: int
     """From the start of the load to the last reply."""
     cores: int

@@ -50,7 +50,8 @@ class Copy:
     """Received data moves from kernel to user: phase 2, with the fixed price of the read."""
 
     thread: str
-    """Who copies: a thread of the program, a helper, or the ring."""
+    """Who copies: a thread of the program, a helper thread, the kernel thread of SQPOLL, or a ring
+    on the thread that has entered it."""
     fd: int
     begin_ns: int
     end_ns: int

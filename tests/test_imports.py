@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent
@@ -18,3 +20,13 @@ def test_imports_keep_their_direction() -> None:
         timeout=120,
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_contributing_draws_the_layers_that_are_checked() -> None:
+    """One line for each layer, from the top down."""
+    contracts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = [re.findall(r"\w+", layer) for layer in contracts["contracts"][0]["layers"]]
+    page = (PROJECT / "CONTRIBUTING.md").read_text()
+    block = page.partition("from the top down only:\n\n")[2].partition("\n\n")[0]
+    known = {name for layer in layers for name in layer}
+    assert [[w for w in line.split() if w in known] for line in block.splitlines()] == layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from matplotlib.text import Text
 
 from iosim.errors import IosimError
 from iosim.models import MODELS
+from iosim.models.stevens import NOT_BLOCKED
 from iosim.plots import save
-from iosim.timeline import FIVE, request_story, timeline, timelines
+from iosim.sim import simulate
+from iosim.timeline import FIVE, phases, request_story, timeline, timelines
 from iosim.timeline.story import Story
 from iosim.trace import RING
 from iosim.workload import Workload
@@ -24,6 +27,42 @@ def kinds(story: Story, begin_ns: int, end_ns: int) -> set[str]:
 
 def texts(figure: Figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_models_say_what_their_runs_show(model: str) -> None:
+    """A model's words for the two phases are those in which a run of it is told, and the totals of
+    the run count as blocked exactly what these words call so."""
+    known = MODELS[model]
+    story = request_story(model)
+    sleeps, reads = known.phase_1.startswith("asleep"), known.phase_2.startswith("blocked")
+    lends, free = known.phase_2 == NOT_BLOCKED, known.phase_2.startswith("free")
+    assert [reads, lends, free].count(True) == 1
+    run = simulate(model, Workload(connections=1, requests=100), profile="native")
+    assert (run.wait_for_data_ns > 0) == (story.spent_ns("blocked") > 0) == sleeps
+    assert (run.copy_data_ns > 0) == reads
+    copy_ns = story.copy_end_ns - story.copy_begin_ns
+    assert story.spent_ns("copies") == copy_ns * reads
+    assert story.spent_ns("lends") == copy_ns * lends
+    helpers = {task.name for task in run.tasks if task.helper}
+    assert (story.copies[0].thread in helpers) == free
+
+
+@pytest.mark.parametrize("profile", ["native", "python"])
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_is_found_waiting_with_every_shipped_profile(model: str, profile: str) -> None:
+    story = request_story(model, profile=profile)
+    assert phases(story) == (MODELS[model].phase_1, MODELS[model].phase_2)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_figure_says_what_the_model_says(model: str) -> None:
+    known = MODELS[model]
+    said = " ".join(texts(timeline(model)).split())
+    if not known.phase_1.startswith("free"):
+        assert known.phase_1 in said
+    copier = re.fullmatch("free: a (.*) copies", known.phase_2)
+    assert (f"{copier[1]}: copy data" if copier else known.phase_2) in said
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -112,6 +151,9 @@ def test_five_side_by_side(tmp_path: Path) -> None:
     said = texts(figure)
     for model in FIVE:
         assert model in said
+    assert "the five I/O models compared" in said
+    five = texts(timelines(["epoll", "epoll-et", "poll", "select", "aio"]))
+    assert "Who waits, who works: I/O models compared" in five
     assert (
         save(figure, tmp_path / "five.svg").read_bytes()
         == save(timelines(), tmp_path / "again.svg").read_bytes()

@@ -46,7 +46,7 @@ class Points:
 def phases(row: pd.Series) -> str:
     """How long a program is blocked in each phase."""
     wait_ns, copy_ns = row["wait_for_data_ns"], row["copy_data_ns"]
-    return f"waits {format_time(wait_ns)}, copies {format_time(copy_ns)} per request"
+    return f"blocked {format_time(wait_ns)} waiting, {format_time(copy_ns)} copying per request"
 
 
 def free(row: pd.Series) -> bool:

@@ -170,7 +170,7 @@ def key(axes: Axes) -> None:
         axes.plot(0.05, y, color=PALETTE[colour], marker=marker, ms=size, mec="white", mew=0.7)
         axes.text(0.14, y - 0.2, name, va="center", weight="bold")
         phases = f"{MODELS[name].phase_1}; {MODELS[name].phase_2}"
-        axes.text(0.14, y + 0.22, phases, va="center", color=FAINT)
+        axes.text(0.14, y + 0.22, phases, va="center", size=8.5, color=FAINT)
 
 
 def write(folder: Path, data: pd.DataFrame, verdicts: pd.DataFrame) -> None:

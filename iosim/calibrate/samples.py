@@ -13,9 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from iosim.calibrate.bench import Row
 from iosim.calibrate.quiet import quiet
+from iosim.checked import explain
 from iosim.errors import IosimError
 from iosim.files import content
-from iosim.workload import explain
 
 _ROWS = TypeAdapter(list[Row])
 _MOST = 1e15

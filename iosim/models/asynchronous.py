@@ -1,4 +1,4 @@
-"""Asynchronous I/O: the program submits a read; the kernel copies and reports completion."""
+"""Asynchronous I/O: the program submits a read, and is told when data is in its memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from iosim.kernel import ENOBUFS, READ_BYTES, SIGRTMIN, Call, Completion, Kernel, Notify
 from iosim.models.base import Model, answer, bounded, thread_count
+from iosim.models.stevens import A_COMPLETION, NOT_BLOCKED, free_until, free_while
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Aio(Model):
     """
 
     family = "asynchronous"
-    phase_1 = "free until a completion signal"
-    phase_2 = "free: a helper thread copies"
+    phase_1 = free_until(A_COMPLETION)
+    phase_2 = free_while("helper thread")
     needs = "aio"
 
     threads: int = thread_count(1024)
@@ -124,8 +125,8 @@ class IoUring(Model):
     """io_uring(7): submissions and completions pass through shared rings, one call for many."""
 
     family = "asynchronous"
-    phase_1 = "free until a completion"
-    phase_2 = "free: the kernel copies"
+    phase_1 = free_until(A_COMPLETION)
+    phase_2 = NOT_BLOCKED
     needs = "io_uring"
 
     entries: int = bounded(1024, 1 << 15, "a ring has no more: IORING_MAX_ENTRIES")
@@ -168,7 +169,7 @@ class IoUringSqpoll(IoUring):
     scheduler takes the core from the other.
     """
 
-    phase_2 = "free: a kernel thread copies"
+    phase_2 = free_while("kernel thread")
 
     idle_ns: int = bounded(
         10_000_000, (2**32 - 1) * 1_000_000, "sq_thread_idle has 32 bits, and counts milliseconds"

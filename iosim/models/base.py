@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from iosim.errors import IosimError
 from iosim.kernel import EAGAIN, Call, Kernel
+from iosim.models.stevens import blocked_in
 
 _LARGEST = 2**63 - 1
 """Parameters are numbers that 64 bits hold."""
@@ -32,9 +33,9 @@ class Model(ABC):
     family: ClassVar[str]
     """Which of Stevens' five models this is."""
     phase_1: ClassVar[str]
-    """What the program does while it waits for data."""
-    phase_2: ClassVar[str] = "blocked in the copy"
-    """What the program does while data is copied from kernel to user."""
+    """What the program does while it waits for data, in the words of `iosim.models.stevens`."""
+    phase_2: ClassVar[str] = blocked_in("recv")
+    """What the program does while data is copied from kernel to user, in the same words."""
     needs: ClassVar[str | None] = None
     """The host facility a real run cannot do without: "io_uring", "aio" or None."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from iosim.kernel import Call, Kernel
 from iosim.models.base import Model, answer, thread_count
+from iosim.models.stevens import asleep_in
 
 
 def serve(kernel: Kernel, fd: int) -> Call[None]:
@@ -27,7 +28,7 @@ class Blocking(Model):
     """A thread per connection."""
 
     family = "blocking"
-    phase_1 = "asleep in recv"
+    phase_1 = asleep_in("recv")
 
     @property
     def name(self) -> str:
@@ -51,7 +52,7 @@ class BlockingPool(Model):
     """
 
     family = "blocking"
-    phase_1 = "asleep in recv"
+    phase_1 = asleep_in("recv")
 
     threads: int = thread_count(200)
 
@@ -73,7 +74,7 @@ class BlockingSerial(Model):
     """One thread, one connection after the other (an iterative server)."""
 
     family = "blocking"
-    phase_1 = "asleep in recv"
+    phase_1 = asleep_in("recv")
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ from iosim.kernel import (
     Kernel,
 )
 from iosim.models.base import Model, answer, bounded, thread_count
+from iosim.models.stevens import asleep_in
 
 
 def serve_ready(kernel: Kernel, listener: int, watched: FdSet, ready: list[int]) -> Call[None]:
@@ -52,7 +53,7 @@ class Select(Model):
     """
 
     family = "multiplexing"
-    phase_1 = "asleep in select"
+    phase_1 = asleep_in("select")
 
     workers: int = thread_count(1)
 
@@ -83,7 +84,7 @@ class Poll(Model):
     """
 
     family = "multiplexing"
-    phase_1 = "asleep in poll"
+    phase_1 = asleep_in("poll")
 
     workers: int = thread_count(1)
 
@@ -121,7 +122,7 @@ class Epoll(Model):
     """
 
     family = "multiplexing"
-    phase_1 = "asleep in epoll_wait"
+    phase_1 = asleep_in("epoll_wait")
 
     trigger: Literal["level", "edge"] = "level"
     max_events: int = bounded(512, (2**31 - 1) // 12, "epoll_wait takes no more: EP_MAX_EVENTS")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from iosim.kernel import EAGAIN, READ_BYTES, Call, Kernel
 from iosim.models.base import Model, answer
+from iosim.models.stevens import asks_with, pauses_in
 
 
 def take(kernel: Kernel, connections: list[int], position: int, result: int) -> Call[int]:
@@ -41,7 +42,7 @@ class Nonblocking(Model):
     """Spin over all sockets."""
 
     family = "nonblocking"
-    phase_1 = "runs, EAGAIN each try"
+    phase_1 = asks_with("recv")
 
     @property
     def name(self) -> str:
@@ -63,7 +64,7 @@ class NonblockingSleep(Model):
     """Try all sockets once, sleep an interval, try again."""
 
     family = "nonblocking"
-    phase_1 = "sleeps an interval, EAGAIN each try"
+    phase_1 = pauses_in("nanosleep")
 
     interval_ns: int = 100_000
 

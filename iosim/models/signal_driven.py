@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from iosim.kernel import EAGAIN, SIGIO, SIGRTMIN, Call, Kernel
 from iosim.models.base import Model, answer
 from iosim.models.nonblocking import rescan
+from iosim.models.stevens import free_until
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Sigio(Model):
     """SIGIO for every socket: pending ones merge and name no socket, so each means a rescan."""
 
     family = "signal-driven"
-    phase_1 = "free until SIGIO, then rescans"
+    phase_1 = free_until("SIGIO")
 
     @property
     def name(self) -> str:
@@ -39,7 +40,7 @@ class Rtsig(Model):
     """A queued real-time signal per event that names its socket; a full queue means a rescan."""
 
     family = "signal-driven"
-    phase_1 = "free until a real-time signal"
+    phase_1 = free_until("SIGRTMIN")
 
     @property
     def name(self) -> str:

@@ -109,7 +109,7 @@ def simulate(
             )
             for task, spent in zip(system.tasks, system.load_spent_ns(), strict=True)
         ),
-        syscalls=dict(sorted(system.syscalls.items())),
+        syscalls={name: made for name, made in sorted(system.syscalls.items()) if made},
         empty_polls=system.empty_polls,
         context_switches=system.load_switches(),
         wakeups=system.load_wakeups(),

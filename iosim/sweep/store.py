@@ -29,12 +29,12 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from iosim.checked import explain
 from iosim.costs import CostProfile
 from iosim.errors import IosimError
 from iosim.provenance import iosim_version
 from iosim.sweep.design import Design
 from iosim.sweep.points import Common, Finished
-from iosim.workload import explain
 
 _FORMAT = 2
 _APPLICATION = 0x696F7357

@@ -16,7 +16,7 @@ from iosim.models import Model, get
 from iosim.plots import style
 from iosim.sim import simulate
 from iosim.timeline.story import Story, tell
-from iosim.timeline.words import family_title
+from iosim.timeline.words import family_title, phases
 from iosim.trace import Trace
 from iosim.units import format_bytes
 from iosim.workload import Workload
@@ -27,9 +27,14 @@ if TYPE_CHECKING:
 FIVE = ("blocking", "nonblocking", "epoll", "rtsig", "aio")
 """One variant of each of Stevens' five models."""
 
+_FAMILIES = {get(name).family for name in FIVE}
+
 REQUEST = 1
 """The request to draw: the second, so that the program comes from serving another; or the next
 one that finds the program waiting."""
+
+_MOST_SHARE = 10.0
+"""A load in which requests are rarer than that is as quiet as can be asked for."""
 
 
 def request_story(
@@ -40,7 +45,31 @@ def request_story(
     seed: int = 1,
 ) -> Story:
     """Simulate a model and tell the story of one request."""
-    workload = workload or quiet_workload([model], profile=profile, seed=seed)
+    _, (story,) = _stories([model], workload, profile, seed)
+    return story
+
+
+def _stories(
+    models: Sequence[str | Model],
+    workload: Workload | None,
+    profile: CostProfile | str,
+    seed: int,
+    share: float = 3.0,
+) -> tuple[Workload, list[Story]]:
+    """The story of one request under each model, and the load: that of `quiet_workload` unless one
+    is given, and a still quieter one if a program was not waiting, as it happened to pause."""
+    if workload is not None:
+        return workload, [_story(model, workload, profile, seed) for model in models]
+    try:
+        workload = quiet_workload(models, profile=profile, seed=seed, share=share)
+        return _stories(models, workload, profile, seed)
+    except IosimError:
+        if share > _MOST_SHARE:
+            raise
+        return _stories(models, None, profile, seed, 2 * share)
+
+
+def _story(model: str | Model, workload: Workload, profile: CostProfile | str, seed: int) -> Story:
     trace = Trace()
     simulate(model, workload, profile=profile, seed=seed, trace=trace)
     last = workload.requests - 1
@@ -89,8 +118,7 @@ def timeline(
     from iosim.timeline.single import draw
 
     model = get(model) if isinstance(model, str) else model
-    workload = workload or quiet_workload([model], profile=profile, seed=seed)
-    story = request_story(model, profile=profile, workload=workload, seed=seed)
+    workload, (story,) = _stories([model], workload, profile, seed)
     note = f"{_source(profile)} Not to scale: heights grow with the logarithm of time."
     if tries := story.listener_tries:
         plural = "tries" if tries > 1 else "try"
@@ -116,20 +144,15 @@ def timelines(
 
     chosen = [get(model) if isinstance(model, str) else model for model in models]
     # A shorter wait than in a single figure leaves room for what comes after it.
-    workload = workload or quiet_workload(chosen, profile=profile, seed=seed, share=1.3)
-    stories = [
-        (
-            model.family,
-            model.name,
-            request_story(model, profile=profile, workload=workload, seed=seed),
-        )
-        for model in chosen
-    ]
+    workload, stories = _stories(chosen, workload, profile, seed, share=1.3)
     with style():
         return draw(
-            stories,
+            [
+                (model.family, model.name, story)
+                for model, story in zip(chosen, stories, strict=True)
+            ],
             "Who waits, who works: the five I/O models compared"
-            if len(stories) == len(FIVE)
+            if {model.family for model in chosen} == _FAMILIES
             else "Who waits, who works: I/O models compared",
             f"{_subject(workload)}; time runs down, to scale; 0 is when the data is ready",
             f"{_source(profile)} White marks in a polling bar: one try each. Bars begin where the "
@@ -151,4 +174,4 @@ def _source(profile: CostProfile | str) -> str:
     return f"Simulated with the costs of profile {name!r}."
 
 
-__all__ = ["FIVE", "quiet_workload", "request_story", "timeline", "timelines"]
+__all__ = ["FIVE", "phases", "quiet_workload", "request_story", "timeline", "timelines"]

@@ -75,8 +75,7 @@ def _phases(axes: Axes, layout: Layout, story: Story) -> None:
 
 def _bars(axes: Axes, layout: Layout, story: Story) -> None:
     """Who is blocked or free on the application's side; where data is on the kernel's."""
-    helped = any(read.thread != RING for read in story.reads)
-    kernel = "kernel, helper thread" if helped else "kernel"
+    kernel = "kernel, helper thread" if story.copier == "helper thread" else "kernel"
     for x, words in ((_APPLICATION, "application"), (_KERNEL, kernel)):
         axes.text(
             x + _BAR_IN / 2, -0.32, words, ha="center", va="center", weight="bold", fontsize=11
@@ -182,14 +181,13 @@ def _kernel_side(axes: Axes, layout: Layout, story: Story) -> None:
         if call.name in WAITS and call.begin_ns < story.ready_ns:
             say(layout.y(call.begin_ns, later=True), "no data ready")
     for read in story.reads:
-        who = "ring" if read.thread == RING else "helper"
+        who = "ring" if read.thread == RING else story.copier
         say(layout.y(max(read.begin_ns, story.begin_ns)), f"{who} waits:\nno data ready")
     nbytes = sum(copy.nbytes for copy in story.copies)
     ready, done = layout.y(story.ready_ns), layout.y(story.done_ns, later=True)
     say(ready, f"data ready\n({format_bytes(nbytes)})")
-    copier = story.copies[0].thread
-    who = "" if copier == story.thread else "ring: " if copier == RING else "helper: "
-    say(layout.y(story.copy_begin_ns, later=True), f"{who}copy data")
+    copier = "" if story.copier == "program" else f"{story.copier}:\n"
+    say(layout.y(story.copy_begin_ns, later=True), f"{copier}copy data")
     say(layout.y(story.copy_end_ns), "copy complete")
     say(done, "reply leaves")
     edge = _KERNEL + _BAR_IN + 0.03

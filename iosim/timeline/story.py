@@ -9,7 +9,14 @@ from typing import Literal
 from iosim.errors import IosimError
 from iosim.trace import RING, Copy, Signal, Trace, TracedCall
 
-Kind = Literal["blocked", "polls", "free", "wakes", "copies", "runs"]
+Kind = Literal["blocked", "polls", "free", "wakes", "copies", "lends", "runs"]
+
+WAITING: tuple[Kind, ...] = ("blocked", "polls", "free")
+"""What a program does that waits for data."""
+
+Copier = Literal["program", "ring", "kernel thread", "helper thread"]
+"""Who copies data: the program in a read, the kernel for a ring on the thread that has entered it,
+or a thread of the kernel's or of the C library's."""
 
 PAUSES = frozenset({"sigsuspend", "sigwaitinfo", "read_signals", "io_uring_enter", "nanosleep"})
 """Calls by which a program that has nothing else to do lets time pass. It could have gone on
@@ -27,7 +34,8 @@ class Band:
     - polls: makes calls that return EAGAIN;
     - free: asleep by choice, see `PAUSES`;
     - wakes: woken, but not yet at work again: wake-up latency, context switch, run queue;
-    - copies: inside a call while it copies the data;
+    - copies: in a read while it copies the data: blocked;
+    - lends: the kernel copies for a ring on this thread, which is in no read: not blocked;
     - runs: everything else, above all sending the reply.
     """
 
@@ -70,6 +78,17 @@ class Story:
         return sum(
             call.empty and band.begin_ns <= call.begin_ns < band.end_ns for call in self.calls
         )
+
+    @property
+    def copier(self) -> Copier:
+        """Who copies the data."""
+        thread = self.copies[0].thread
+        if thread == self.thread:
+            return "program"
+        if thread == RING:
+            return "ring"
+        ring = any(read.thread == RING for read in self.reads)
+        return "kernel thread" if ring else "helper thread"
 
     @property
     def copy_begin_ns(self) -> int:
@@ -126,12 +145,13 @@ def tell(trace: Trace, number: int) -> Story:
         copy for copy in trace.copies if copy.fd == fd and ready_ns <= copy.begin_ns < done_ns
     )
     drawn = [call for call in made if not (call.name == "accept" and call.empty)]
-    if not copies or drawn[0].begin_ns >= ready_ns:
+    made = made[made.index(drawn[0]) :]
+    begin_ns = made[0].begin_ns
+    bands = _bands(trace, thread, made, begin_ns, end_ns)
+    if not copies or not any(b.kind in WAITING and b.begin_ns < ready_ns for b in bands):
         raise IosimError(
             f"request {number} did not find the program waiting for it: choose a lighter load"
         )
-    made = made[made.index(drawn[0]) :]
-    begin_ns = made[0].begin_ns
     return Story(
         thread=thread,
         fd=fd,
@@ -151,7 +171,7 @@ def tell(trace: Trace, number: int) -> Story:
             and call.begin_ns < ready_ns
             and (call.end_ns is None or call.end_ns > ready_ns)
         ),
-        bands=_bands(trace, thread, made, begin_ns, end_ns),
+        bands=bands,
         copies=copies,
         signals=_signals(trace, fd, begin_ns, end_ns),
     )
@@ -203,13 +223,13 @@ def _bands(
         inside = calls[position] if _within(since_ns, calls[position]) else None
         name = inside.name if inside else None
         state = next((s for s, first, last in spells if first <= since_ns < last), "RUNNING")
-        copying = any(copy.begin_ns <= since_ns < copy.end_ns for copy in copies)
+        copier = next((c.thread for c in copies if c.begin_ns <= since_ns < c.end_ns), None)
         slept = (
             bool(bands)
             and bands[-1].call == name
             and bands[-1].kind in ("blocked", "free", "wakes")
         )
-        kind = _kind(inside, state, copying, slept)
+        kind = _kind(inside, state, copier, slept)
         if bands and bands[-1].kind == kind and (bands[-1].call == name or kind == "polls"):
             # Tries at the listening socket in between do not interrupt the polling.
             since_ns, name = bands[-1].begin_ns, bands.pop().call
@@ -217,10 +237,11 @@ def _bands(
     return tuple(bands)
 
 
-def _kind(call: TracedCall | None, state: str, copying: bool, slept: bool) -> Kind:
-    """What a thread in that call and state is doing; `slept` if it was asleep in it before."""
-    if copying:
-        return "copies"
+def _kind(call: TracedCall | None, state: str, copier: str | None, slept: bool) -> Kind:
+    """What a thread in that call and state is doing; `copier` is who copies on it, if anybody does,
+    and `slept` whether it was asleep in the call before."""
+    if copier is not None:
+        return "lends" if copier == RING else "copies"
     if call is None:
         return "runs"
     if call.empty:

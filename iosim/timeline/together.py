@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LEFT_IN, _COLUMN_IN, _BAR_IN, _HELPER_IN = 1.55, 1.95, 0.4, 0.2
-_TOP_IN, _PLOT_IN, _TABLE_IN, _FOOT_IN = 1.5, 5.8, 1.75, 0.65
+_TOP_IN, _PLOT_IN, _TABLE_IN, _FOOT_IN = 1.5, 5.8, 1.98, 0.65
 _COMB_IN = 0.12
 """Length of the mark of one try."""
 _LINE_IN = 0.175
@@ -111,7 +111,7 @@ def _column(axes: Axes, scale: _Scale, story: Story, x: float) -> None:
                 ha="center",
                 va="center",
                 weight="bold",
-                color=INK if polls else "white",
+                color=INK if band.kind in ("polls", "lends") else "white",
                 zorder=4,
             )
         if polls:
@@ -119,11 +119,11 @@ def _column(axes: Axes, scale: _Scale, story: Story, x: float) -> None:
             axes.hlines(tries, x + _BAR_IN - _COMB_IN, x + _BAR_IN, color="white", lw=0.7, zorder=3)
     edge = x + _BAR_IN
     for copy in story.copies:
-        if copy.thread != story.thread and not any(b.kind == "copies" for b in story.bands):
+        if story.copier.endswith("thread"):
             edge = x + _BAR_IN + _HELPER_IN
             span = (y(copy.begin_ns), y(copy.end_ns))
             axes.fill_between([x + _BAR_IN, edge], *span, color=COLOURS["copies"], lw=0, zorder=2)
-            words = f"helper copies {duration(copy.end_ns - copy.begin_ns)}"
+            words = f"{story.copier}\ncopies {duration(copy.end_ns - copy.begin_ns)}"
             axes.text(edge + 0.06, sum(span) / 2, words, va="center", fontsize=8.8)
     labels = [(y(at_ns), words) for at_ns, words in _labels(story)]
     place = -1.0
@@ -160,6 +160,7 @@ def _table(axes: Axes, stories: Sequence[Story]) -> None:
         ("free, waiting", lambda s: s.spent_ns("free", until_ns=s.ready_ns)),
         ("waking up", lambda s: s.spent_ns("wakes", since_ns=s.ready_ns)),
         ("blocked, copying", lambda s: s.spent_ns("copies")),
+        ("kernel copies on it", lambda s: s.spent_ns("lends")),
         ("data ready to reply", lambda s: s.done_ns - s.ready_ns),
     )
     top = _PLOT_IN + 0.3

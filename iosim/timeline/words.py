@@ -1,14 +1,20 @@
-"""What the figures say about calls and phases. Keyed by call or phase, never by model."""
+"""What the figures say about calls and phases. Keyed by call or phase, never by model.
+
+What a program does in a phase has its words in `iosim.models.stevens`, which models say too.
+"""
 
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 from iosim.kernel import SIGIO, SIGRTMIN
+from iosim.models import stevens
 from iosim.plots import PALETTE
-from iosim.timeline.story import Band, Kind
+from iosim.timeline.story import WAITING, Band, Kind, Story
 from iosim.trace import TracedCall
 from iosim.units import format_bytes
 
@@ -18,6 +24,7 @@ COLOURS: Mapping[Kind, str] = {
     "free": PALETTE["green"],
     "wakes": PALETTE["purple"],
     "copies": PALETTE["blue"],
+    "lends": PALETTE["yellow"],
     "runs": PALETTE["grey"],
 }
 
@@ -27,26 +34,71 @@ LEGEND: Mapping[Kind, str] = {
     "free": "free",
     "wakes": "wakes up",
     "copies": "copies",
+    "lends": "kernel copies on it",
     "runs": "runs",
 }
 
-_BANDS: Mapping[Kind, str] = {
-    "blocked": "blocked in {call},\nasleep",
-    "polls": "calls {call} again\nand again (polling)",
-    "free": "free to go on; idle here,\nso it waits in {call}",
-    "wakes": "wakes up",
-    "copies": "blocked in {call}\nwhile it copies",
-    "runs": "in {call}",
-}
+_TEXT_CHARS = 24
+"""Where the text beside a bar is broken."""
 
 
 def band_text(band: Band, tries: int) -> str:
     """What the program's thread is doing; `tries` is how often it looked in vain meanwhile."""
-    if band.kind == "polls" and tries < 2:
-        return f"looks once: {band.call}"
-    if band.call == "nanosleep" and band.kind == "free":
-        return "pauses in nanosleep,\nlooks at nothing"
-    return _BANDS[band.kind].format(call=band.call or "its own code")
+    call = band.call or "its own code"
+    match band.kind:
+        case "blocked":
+            words = stevens.asleep_in(call)
+        case "polls":
+            words = stevens.asks_with(call) if tries > 1 else f"looks once: {call}"
+        case "free" if call == "nanosleep":
+            words = stevens.pauses_in(call)
+        case "free":
+            words = f"free to go on; idle here, so it waits in {call}"
+        case "wakes":
+            words = "wakes up"
+        case "copies":
+            words = f"{stevens.blocked_in(call)} while it copies"
+        case "lends":
+            words = stevens.NOT_BLOCKED
+        case "runs":
+            words = f"in {call}"
+    return fill(words, _TEXT_CHARS)
+
+
+def phases(story: Story) -> tuple[str, str]:
+    """How the program waits in phase 1, most of the time, and what it does in phase 2, found in a
+    run."""
+    return _phase_1(story), _phase_2(story)
+
+
+def _phase_1(story: Story) -> str:
+    spent_ns: Counter[tuple[Kind, str | None]] = Counter()
+    for band in story.bands:
+        if band.kind in WAITING and band.begin_ns < story.ready_ns:
+            spent_ns[band.kind, band.call] += min(band.end_ns, story.ready_ns) - band.begin_ns
+    ((kind, call), _), *_ = spent_ns.most_common()
+    assert call is not None
+    if kind == "blocked":
+        return stevens.asleep_in(call)
+    if kind == "polls":
+        return stevens.asks_with(call)
+    if story.reads:
+        return stevens.free_until(stevens.A_COMPLETION)
+    if story.signals:
+        return stevens.free_until(signal_name(story.signals[0][0].signal))
+    return stevens.pauses_in(call)
+
+
+def _phase_2(story: Story) -> str:
+    match story.copier:
+        case "program":
+            (call,) = {band.call for band in story.bands if band.kind == "copies"}
+            assert call is not None
+            return stevens.blocked_in(call)
+        case "ring":
+            return stevens.NOT_BLOCKED
+        case thread:
+            return stevens.free_while(thread)
 
 
 def family_title(family: str) -> str:
