@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from iosim.errors import HostRefused
-from iosim.sweep.interrupt import deaf
+from iosim.start import deaf
 
 _T = TypeVar("_T")
 
