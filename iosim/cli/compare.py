@@ -165,6 +165,8 @@ def _print_comparison(result: Comparison) -> None:
     print("error: simulated relative to real; noise: the real run farthest from their median;")
     print("demerit, KS: how far the latency distributions are apart, noise: each real run from the")
     print("others; interval: runs drawn again, of three about their range (docs/validation.md)")
+    if result.seeds:
+        print(f"seeds: {', '.join(map(str, result.seeds))} (each can be run again by --seed)")
     if any(isinstance(cell, Cell) for cell in result.cells):
         print("of real runs, what passed while the server's core was at full speed counts")
     for name, order in result.orders.items():

@@ -126,6 +126,7 @@ def _finish(run: Run, out: Path | None, as_json: bool, costs: cache.Found | None
     table = Table(title=f"{run.model}, {run.kernel}", show_header=False)
     latency, blocked = summary["latency_ns"], summary["blocked_ns"]
     rows = [
+        ("seed", str(summary["seed"])),
         ("requests", units.format_count(summary["requests"])),
         ("throughput", units.format_rate(summary["throughput_per_s"])),
         *((f"latency {name}", units.format_time(value)) for name, value in latency.items()),

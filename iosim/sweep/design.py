@@ -16,6 +16,7 @@ from typing import Any
 from iosim.costs import CostProfile
 from iosim.errors import IosimError, did_you_mean
 from iosim.provenance import iosim_version
+from iosim.seeds import replication_seed
 from iosim.sweep.axes import Axis
 from iosim.sweep.fields import Value, Values, flat, read_all
 from iosim.sweep.plans import MOST_SOBOL, PLANS, Factorial, Listed, Plan, Sampled, in_turn, permuted
@@ -62,7 +63,9 @@ class Design:
         if not 0 <= number < len(self):
             raise IndexError(number)
         index, replication = divmod(number, self.replications)
-        return Point(number, self.plan.values(index), replication, self.seed + replication)
+        return Point(
+            number, self.plan.values(index), replication, replication_seed(self.seed, replication)
+        )
 
     def __iter__(self) -> Iterator[Point]:
         return (self[number] for number in range(len(self)))

@@ -28,7 +28,7 @@ from iosim.provenance import iosim_version
 from iosim.sweep.design import Design
 from iosim.sweep.points import Common, Finished
 
-_FORMAT = 1
+_FORMAT = 2
 _APPLICATION = 0x696F7357
 """SQLite's application_id of a sweep, `iosW`."""
 

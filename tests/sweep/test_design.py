@@ -19,6 +19,7 @@ from iosim.costs import ABOUT, CostProfile
 from iosim.errors import IosimError
 from iosim.machine import Nic
 from iosim.models import Epoll
+from iosim.seeds import replication_seed
 from iosim.sweep.api import profiles_of
 from iosim.sweep.design import Design
 from iosim.sweep.plans import permuted
@@ -67,9 +68,12 @@ def test_every_combination_in_order_the_last_axis_fastest() -> None:
 
 def test_a_replication_has_the_same_seed_at_every_point() -> None:
     design = of(ISSUE)
-    assert {(point.replication, point.seed) for point in design} == {(0, 1), (1, 2)}
+    assert {(point.replication, point.seed) for point in design} == {
+        (0, 1),
+        (1, replication_seed(1, 1)),
+    }
     seeds = Design.of({"sweep": {"seed": 7, "axes": {"model": ["epoll"]}, "replications": 3}})
-    assert [point.seed for point in seeds] == [7, 8, 9]
+    assert [point.seed for point in seeds] == [replication_seed(7, r) for r in range(3)]
 
 
 def test_dots_in_toml_may_be_quoted_or_not() -> None:
