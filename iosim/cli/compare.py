@@ -85,6 +85,9 @@ def compare_command(
     Examples: `iosim compare epoll select --rate 5k/s`,
     `iosim compare epoll --real wrk2.txt --rate 2k/s --arrivals even`
     """
+    from iosim import plots
+
+    plots.ready()  # fail before the work is done
     chosen = [get(name) for name in model or MODELS]
     if real and len(model or ()) != 1:
         raise IosimError(
@@ -126,9 +129,7 @@ def compare_command(
             _ = cell.agreement.intervals  # it keeps them
     result.save(folder)
     if result.cells:
-        from iosim.plots import distributions, save
-
-        save(distributions(result.cells), folder / "latency.png")
+        plots.save(plots.distributions(result.cells), folder / "latency.png")
     if as_json:
         print_json(result.as_dict() | {"results": str(folder)})
     else:

@@ -138,6 +138,26 @@ def test_any_terminal_and_any_home(environment: dict[str, str]) -> None:
         assert (result.code, result.err) == (0, "")
 
 
+@pytest.mark.parametrize("line", ["timeline epoll", "compare epoll"])
+def test_settings_that_keep_matplotlib_from_starting(line: str, tmp_path: Path) -> None:
+    """Nothing is run first, and nothing is left behind."""
+    result = as_process(*line.split(), environment={"MPLBACKEND": "nope"}, cwd=tmp_path)
+    refused(result, "matplotlib does not start", "'nope'", "unset or mend MPLBACKEND")
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_of_matplotlib_that_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe\x00")
+    result = as_process("timeline", "epoll", environment={"MPLCONFIGDIR": str(tmp_path)})
+    refused(result, "matplotlib does not start", "MPLCONFIGDIR")
+
+
+def test_matplotlib_without_a_place_for_its_cache(tmp_path: Path) -> None:
+    nowhere = {"MPLCONFIGDIR": "/proc/nowhere", "HOME": "/proc/nowhere", "XDG_CACHE_HOME": ""}
+    result = as_process("timeline", "epoll", environment=nowhere, cwd=tmp_path)
+    assert result == Result(0, "figure: timeline-epoll.png\n", "")
+
+
 def test_what_the_system_refuses_gets_one_line(
     iosim: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,6 +189,11 @@ def test_mistakes_with_plots(iosim: Command, design: str) -> None:
         "needs --hue, the field whose values compete",
     )
     refused(iosim(*base, "latency.p99", "--where", "rate"), "write it as FIELD=VALUE")
+    twice = "workload.connections is drawn twice, by"
+    for how in ("--kind heat --by connections", "--hue connections", "--panel connections"):
+        refused(iosim(*base, "latency.p99", *how.split()), twice, "--x", how.split()[-2])
+    how = "--kind break-even --by rate --hue rate"
+    refused(iosim(*base, "latency.p99", *how.split()), "drawn twice, by --by and --hue")
     refused(
         iosim("plot", "more.sweep", "--x", "connections", "--y", "latency.p99"),
         "workload.rate_per_s, workload.burst vary too: choose one value by --where",
