@@ -254,7 +254,7 @@ def compare(
     models: Sequence[str | Model] | None = None,
     workload: Workload = LIGHT,
     *,
-    profile: CostProfile,
+    profile: CostProfile | str,
     repeats: int = 3,
     seed: int = 1,
     progress: Progress = lambda *_: None,
@@ -267,6 +267,8 @@ def compare(
     that the host cannot run is skipped with its reason.
     """
     _check(repeats)
+    if isinstance(profile, str):
+        profile = CostProfile.named(profile)
     chosen = [get(model) for model in (models or list(MODELS))]
     skipped = {m.name: reason for m in chosen if (reason := why_not(m)) is not None}
     runnable = [model for model in chosen if model.name not in skipped]
@@ -298,13 +300,15 @@ def compare_files(
     workload: Workload,
     files: Sequence[str | Path],
     *,
-    profile: CostProfile,
+    profile: CostProfile | str,
     repeats: int = 3,
     seed: int = 1,
 ) -> Comparison:
     """Hold a model, simulated `repeats` times, against files of latencies of a user's own server
     under that workload, one for each run, see `iosim.latencies`."""
     _check(repeats)
+    if isinstance(profile, str):
+        profile = CostProfile.named(profile)
     read = {str(file): latencies.read(file) for file in files}
     for file, latency_ns in read.items():
         if len(latency_ns) < FEWEST:

@@ -12,7 +12,7 @@ import platformdirs
 
 from iosim.calibrate.calibration import FULL, QUICK, Plan, Progress, calibrate
 from iosim.calibrate.real import ThisHost
-from iosim.costs import ABOUT, SCHEMA, CostProfile
+from iosim.costs import ABOUT, REGISTERED, SCHEMA, CostProfile
 from iosim.errors import IosimError
 from iosim.host import facts
 
@@ -25,6 +25,16 @@ def path() -> Path:
     key = json.dumps([facts(), SCHEMA, sorted(ABOUT)], sort_keys=True)
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     return Path(platformdirs.user_cache_dir("iosim")) / f"profile-{digest}.json"
+
+
+def own() -> CostProfile:
+    """The profile of this host; raises IosimError if it has not been calibrated."""
+    if not path().exists():
+        raise IosimError("this host has no cost profile yet: run `iosim calibrate` first")
+    return CostProfile.load(path())
+
+
+REGISTERED["host"] = own
 
 
 def samples_path(profile: Path) -> Path:
@@ -107,13 +117,10 @@ def find(name: str | None) -> Found:
     """
     if name is None:
         name = "host" if path().exists() else DEFAULT
+    profile = CostProfile.named(name)
     if name == "host":
-        if not path().exists():
-            raise IosimError("this host has no cost profile yet: run `iosim calibrate` first")
-        return Found(CostProfile.load(path()), path())
-    if name.endswith(".json"):
-        return Found(CostProfile.load(name), Path(name))
-    return Found(CostProfile.shipped(name), None)
+        return Found(profile, path())
+    return Found(profile, Path(name) if name.endswith(".json") else None)
 
 
 def profile_for(name: str | None) -> CostProfile:

@@ -47,8 +47,9 @@ def simulate(
 ) -> Run:
     """Simulate one run; equal arguments give equal records.
 
-    `model` is a name, a model or a program of your own; `profile` a cost profile or the name of a
-    shipped one; `trace` is filled with every call and what led to it, which changes no record.
+    `model` is a name, a model or a program of your own; `profile` a cost profile or what
+    `CostProfile.named` takes; `trace` is filled with every call and what led to it, which changes
+    no record.
     Raises IosimError when the server takes more than `machine.memory_bytes`, which it mostly does
     before the load starts; with `oversubscribe` it goes on all the same.
     Raises RunFailed when the program can never answer the remaining requests.
@@ -57,7 +58,7 @@ def simulate(
     workload = workload or Workload()
     machine = machine or Machine()
     if isinstance(profile, str):
-        profile = CostProfile.shipped(profile)
+        profile = CostProfile.named(profile)
     model = get(model) if isinstance(model, str) else model
     name, program = resolve(model)
     schedule = workload.schedule(seed)

@@ -12,9 +12,11 @@ import pytest
 from calibrated import HOST, calibrated
 from commands import Command, refused
 
+from iosim import Workload, compare, simulate
 from iosim.calibrate import cache
 from iosim.calibrate.samples import Samples
 from iosim.costs import ABOUT, FAMILIES, SCHEMA, SHIPPED, Cost, CostProfile
+from iosim.errors import IosimError
 from iosim.host import facts
 from iosim.machine import Interference
 from iosim.plots.profile import figures
@@ -274,6 +276,25 @@ def test_a_profile_of_another_host_gets_a_warning(command: str, iosim: Command) 
     assert result.err.count("\n") == 1
     OWN.save("p.json")
     assert iosim(*command.split(), "--profile", "p.json").err == ""
+
+
+def test_python_knows_the_same_names(iosim: Command) -> None:
+    """One lookup for both: this host's own, files, those shipped."""
+    load = Workload(requests=10)
+    with pytest.raises(
+        IosimError, match="this host has no cost profile yet: run `iosim calibrate`"
+    ):
+        simulate("epoll", load, profile="host")
+    OWN.save(cache.path())
+    OWN.save("p.json")
+    for name in ("host", "p.json"):
+        provenance = simulate("epoll", load, profile=name).provenance
+        assert provenance["profile"]["name"] == OWN.name
+        assert iosim(*SMALL, "--profile", name, "--json").json()["profile"] == OWN.name
+    with pytest.raises(IosimError, match=r"'hots' \(did you mean host\?\)"):
+        simulate("epoll", load, profile="hots")
+    with pytest.raises(IosimError, match=r"'hots' \(did you mean host\?\)"):
+        compare(["epoll"], load, profile="hots")
 
 
 # --- bad input -------------------------------------------------------------------------------
