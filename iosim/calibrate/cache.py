@@ -13,7 +13,7 @@ import platformdirs
 from iosim.calibrate.calibration import FULL, QUICK, Plan, Progress, calibrate
 from iosim.calibrate.real import ThisHost
 from iosim.costs import ABOUT, REGISTERED, SCHEMA, CostProfile
-from iosim.errors import IosimError
+from iosim.errors import Interrupted, IosimError
 from iosim.host import facts
 
 DEFAULT = "python"
@@ -53,7 +53,7 @@ def calibrate_host(
 
     `out` is a file for the profile instead of the one that runs look for. A calibration of the same
     plan that was interrupted goes on where it was, or begins `again`.
-    Raises HostRefused where real runs are impossible.
+    Raises HostRefused where real runs are impossible, and Interrupted on Ctrl-C.
     """
     file = out or path()
     kept = path().with_suffix(f".{plan.passes}-{plan.rounds}.unfinished.json")
@@ -61,7 +61,13 @@ def calibrate_host(
         kept.unlink(missing_ok=True)
     host = facts()
     name = f"{host['cpu']}, {host['python']}"
-    profile, steps = calibrate(ThisHost(), name, host, plan=plan, kept=kept, progress=progress)
+    try:
+        profile, steps = calibrate(ThisHost(), name, host, plan=plan, kept=kept, progress=progress)
+    except KeyboardInterrupt:
+        left = "what has been measured is kept, and the same command goes on from there"
+        raise Interrupted(
+            f"interrupted; {left if kept.exists() else 'nothing has been measured yet'}"
+        ) from None
     profile.save(file)
     steps.save(samples_path(file))
     return profile
@@ -96,6 +102,8 @@ class Found:
     profile: CostProfile
     file: Path | None
     """None if it comes with iosim."""
+    asked: str
+    """What `find` finds it by."""
 
     @property
     def samples(self) -> Path | None:
@@ -119,8 +127,8 @@ def find(name: str | None) -> Found:
         name = "host" if path().exists() else DEFAULT
     profile = CostProfile.named(name)
     if name == "host":
-        return Found(profile, path())
-    return Found(profile, Path(name) if name.endswith(".json") else None)
+        return Found(profile, path(), name)
+    return Found(profile, Path(name) if name.endswith(".json") else None, name)
 
 
 def profile_for(name: str | None) -> CostProfile:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
@@ -19,6 +21,7 @@ from iosim.cli import parse
 from iosim.cli.options import AsJson, ProfileName, Seed
 from iosim.cli.output import (
     console,
+    losing,
     make_folder,
     print_json,
     progress_bar,
@@ -101,20 +104,21 @@ def compare_command(
         )
     if real:
         found = parse.profile(profile)
-        result = compare_files(
-            chosen[0], workload, real, profile=found.profile, repeats=repeats, seed=seed
-        )
+        with losing("no run is kept"):
+            result = compare_files(
+                chosen[0], workload, real, profile=found.profile, repeats=repeats, seed=seed
+            )
         folder = _folder(out)
     else:
         given = None if profile is None and why_not() is None else cache.find(profile)
         folder = _folder(out)
         found = given or _calibrated()
-        warn_of(
-            found.profile,
-            "what differs between the hosts will look like errors of the simulation; "
-            "run `iosim calibrate` and leave --profile out",
-        )
-        with progress_bar("comparing") as advance:
+        warn_of(found)
+        with (
+            _unused_removed(None if out else folder),
+            losing("no run is kept"),
+            progress_bar("comparing") as advance,
+        ):
             result = compare(
                 chosen,
                 workload,
@@ -144,6 +148,18 @@ def compare_command(
 
 def _folder(out: Path | None) -> Path:
     return make_folder(out or Path("results") / f"compare-{datetime.now():%Y%m%d-%H%M%S}", "--out")
+
+
+@contextmanager
+def _unused_removed(folder: Path | None) -> Iterator[None]:
+    """Leave no empty folder behind if there are no results for it."""
+    try:
+        yield
+    except BaseException:
+        if folder is not None:
+            with suppress(OSError):
+                os.removedirs(folder)
+        raise
 
 
 def _calibrated() -> cache.Found:

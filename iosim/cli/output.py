@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from iosim.calibrate import cache
-from iosim.costs import CostProfile
-from iosim.errors import IosimError
+from iosim.errors import Interrupted, IosimError
 
 _WIDTH = 170
 """Columns of a table that goes to a file or a pipe."""
@@ -30,19 +29,17 @@ def check_writable(path: Path | None) -> None:
         )
 
 
-def warn_of(profile: CostProfile, consequence: str) -> None:
-    """Print on standard error what speaks against a profile: that it was measured on another host
-    than this, with its `consequence`, and how its own host was then."""
-    warnings = list(profile.warnings)
-    if differences := cache.differences(profile):
-        texts = (
-            f"{name.replace('_', ' ')} {there!r}, here {here!r}"
-            for name, (there, here) in differences.items()
-        )
-        about = f"it was measured on another host ({'; '.join(texts)}): {consequence}"
-        warnings.insert(0, about)
-    for warning in warnings:
-        print(f"iosim: warning: cost profile {profile.name!r}: {warning}", file=sys.stderr)
+def warn_of(found: cache.Found) -> None:
+    """Say on standard error, in one short line, that something speaks against a profile; what it is
+    and what it means stands in `iosim profile show`."""
+    doubts = []
+    if cache.differences(found.profile):
+        doubts.append("is of another host")
+    if count := len(found.profile.warnings):
+        doubts.append(f"has {count} warning{'s' if count > 1 else ''}")
+    if doubts:
+        said = f"the cost profile {' and '.join(doubts)}: see `iosim profile show {found.asked}`"
+        print(f"iosim: warning: {said}", file=sys.stderr)
 
 
 def make_folder(folder: Path, option: str) -> Path:
@@ -69,6 +66,15 @@ def console() -> Console:
     if not terminal.is_terminal:
         terminal.width = _WIDTH
     return terminal
+
+
+@contextmanager
+def losing(what: str) -> Iterator[None]:
+    """On Ctrl-C, say what becomes of the work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; {what}") from None
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from iosim import units
 from iosim.calibrate import cache
 from iosim.cli import parse
 from iosim.cli.options import AsJson, Name, Out, Parameters, ProfileName, Seed
-from iosim.cli.output import check_writable, console, print_json
+from iosim.cli.output import check_writable, console, losing, print_json
 from iosim.cli.workload import workload_options
 from iosim.errors import IosimError
 from iosim.host import run_real
@@ -80,15 +80,16 @@ def simulate_command(
         )
     base = Machine(cores=cores, nic=card, interference=taken if interference else None)
     recorded = None if trace is None else Trace()
-    run = simulate(
-        parse.model(model, param),
-        workload,
-        profile=costs.profile,
-        machine=parse.machine(base, machine or []),
-        seed=seed,
-        trace=recorded,
-        oversubscribe=oversubscribe,
-    )
+    with losing("nothing of the run is kept"):
+        run = simulate(
+            parse.model(model, param),
+            workload,
+            profile=costs.profile,
+            machine=parse.machine(base, machine or []),
+            seed=seed,
+            trace=recorded,
+            oversubscribe=oversubscribe,
+        )
     if recorded is not None and trace is not None:
         recorded.save(trace)
     _finish(run, out, as_json, costs)
@@ -112,7 +113,8 @@ def real_command(
     if not 0 <= port <= 65535:
         raise IosimError(f"port {port}: a port lies between 0 and 65535; 0 picks a free one")
     check_writable(out)
-    run = run_real(parse.model(model, param), workload, seed=seed, port=port)
+    with losing("nothing of the run is kept"):
+        run = run_real(parse.model(model, param), workload, seed=seed, port=port)
     _finish(run, out, as_json, None)
 
 

@@ -239,3 +239,47 @@ def test_sigterm_leaves_nothing_half_written(tmp_path: Path) -> None:
     )
     assert result == Result(143, "", "")
     assert list(where.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "what", "said"),
+    [
+        ("simulate epoll", "iosim.cli.run.simulate", "nothing of the run is kept"),
+        ("real epoll", "iosim.cli.run.run_real", "nothing of the run is kept"),
+        ("compare epoll --profile native", "iosim.cli.compare.compare", "no run is kept"),
+        ("calibrate", "iosim.calibrate.cache.calibrate", "nothing has been measured yet"),
+        ("sweep d.toml", "iosim.cli.sweep.drive", "0 of 2 points are finished and kept: go on by"),
+        ("models", "iosim.cli.models.why_not", ""),
+    ],
+)
+def test_ctrl_c_says_what_is_kept(
+    line: str, what: str, said: str, iosim: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left behind but the store of a sweep."""
+    Path("d.toml").write_text(DESIGN)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(what, interrupted)
+    result = iosim(*line.split(), *(("--serial",) if "sweep" in line else ()))
+    refused(result, f"iosim: interrupted; {said}" if said else "iosim: interrupted\n")
+    assert result.code == 130
+    assert {path.name for path in Path().iterdir()} <= {"d.toml", "d.sweep", "cache"}
+
+
+def test_a_calibration_that_is_interrupted_is_kept(
+    iosim: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def measure(_: object, name: str, *__: object) -> list[object]:
+        if measured:
+            raise KeyboardInterrupt
+        measured.append(name)
+        return []
+
+    monkeypatch.setattr("iosim.calibrate.cache.ThisHost.measure", measure)
+    monkeypatch.setattr("iosim.calibrate.cache.ThisHost.why_not", lambda *_: None)
+    result = iosim("calibrate", "--quick")
+    refused(result, "interrupted; what has been measured is kept, and the same command goes on")

@@ -270,10 +270,11 @@ def test_a_profile_of_another_host_gets_a_warning(command: str, iosim: Command) 
     other.save("p.json")
     result = iosim(*command.split(), "--profile", "p.json")
     assert result.code == 0
-    about = f"cost profile {OWN.name!r}: it was measured on another host"
-    assert result.err.startswith(f"iosim: warning: {about}")
-    assert f"(cores 999, here {facts()['cores']})" in result.err
-    assert result.err.count("\n") == 1
+    said = "iosim: warning: the cost profile is of another host: see `iosim profile show p.json`\n"
+    assert result.err == said
+    shown = rows(iosim("profile", "show", "p.json").out)
+    assert shown["cores"] == [f"999 (this host: {facts()['cores']})"]
+    assert "what differs looks like errors" in " ".join(shown["warning"])
     OWN.save("p.json")
     assert iosim(*command.split(), "--profile", "p.json").err == ""
 
@@ -404,8 +405,11 @@ def test_names_are_text_whatever_brackets_they_have(command: str, iosim: Command
 def test_what_speaks_against_a_profile_is_said_wherever_it_is_used(iosim: Command) -> None:
     doubtful = OWN.model_copy(update={"warnings": ["other programs had 40%; calibrate again"]})
     doubtful.save("p.json")
-    told = f"iosim: warning: cost profile {OWN.name!r}: other programs had 40%; calibrate again\n"
-    assert iosim(*SMALL, "--profile", "p.json").err == told
+    told = "iosim: warning: the cost profile has 1 warning: see `iosim profile show {}`\n"
+    assert iosim(*SMALL, "--profile", "p.json").err == told.format("p.json")
+    assert len(told) < 100
+    doubtful.save(cache.path())
+    assert iosim(*SMALL).err == told.format("host")
     shown = iosim("profile", "show", "p.json")
     assert rows(shown.out)["warning"] == ["other programs had 40%; calibrate again"]
     assert iosim("profile", "show", "p.json", "--json").json()["warnings"] == doubtful.warnings
