@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from iosim.calibrate import cache
 from iosim.errors import Interrupted, IosimError
+
+_LATE_S = 2.0
+_REDRAW_S = 0.1
+"""When a bar comes up that may not be needed, and how often it is drawn."""
 
 _WIDTH = 170
 """Columns of a table that goes to a file or a pipe."""
@@ -75,6 +80,29 @@ def losing(what: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; {what}") from None
+
+
+@contextmanager
+def late_progress_bar(what: str) -> Iterator[Callable[[float], None] | None]:
+    """A progress bar for what mostly takes no time: it comes up after two seconds, on a terminal;
+    None where there is no terminal to draw on."""
+    if not Console(stderr=True).is_terminal:
+        yield None
+        return
+    began_s = drawn_s = time.monotonic()
+    advance: Callable[[float, str], None] | None = None
+    with ExitStack() as stack:
+
+        def told(share: float) -> None:
+            nonlocal advance, drawn_s
+            now_s = time.monotonic()
+            if now_s - began_s >= _LATE_S and now_s - drawn_s >= _REDRAW_S:
+                if advance is None:
+                    advance = stack.enter_context(progress_bar(what, share))
+                advance(share, "")
+                drawn_s = now_s
+
+        yield told
 
 
 @contextmanager

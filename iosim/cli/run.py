@@ -12,7 +12,7 @@ from iosim import units
 from iosim.calibrate import cache
 from iosim.cli import parse
 from iosim.cli.options import AsJson, Name, Out, Parameters, ProfileName, Seed
-from iosim.cli.output import check_writable, console, losing, print_json
+from iosim.cli.output import check_writable, console, late_progress_bar, losing, print_json
 from iosim.cli.workload import workload_options
 from iosim.errors import IosimError
 from iosim.host import run_real
@@ -80,7 +80,7 @@ def simulate_command(
         )
     base = Machine(cores=cores, nic=card, interference=taken if interference else None)
     recorded = None if trace is None else Trace()
-    with losing("nothing of the run is kept"):
+    with losing("nothing of the run is kept"), late_progress_bar("simulating") as progress:
         run = simulate(
             parse.model(model, param),
             workload,
@@ -89,6 +89,7 @@ def simulate_command(
             seed=seed,
             trace=recorded,
             oversubscribe=oversubscribe,
+            progress=progress,
         )
     if recorded is not None and trace is not None:
         recorded.save(trace)
@@ -113,8 +114,8 @@ def real_command(
     if not 0 <= port <= 65535:
         raise IosimError(f"port {port}: a port lies between 0 and 65535; 0 picks a free one")
     check_writable(out)
-    with losing("nothing of the run is kept"):
-        run = run_real(parse.model(model, param), workload, seed=seed, port=port)
+    with losing("nothing of the run is kept"), late_progress_bar("running") as progress:
+        run = run_real(parse.model(model, param), workload, seed=seed, port=port, progress=progress)
     _finish(run, out, as_json, None)
 
 

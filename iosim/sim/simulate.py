@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import simpy
@@ -44,6 +44,7 @@ def simulate(
     seed: int = 1,
     trace: Trace | None = None,
     oversubscribe: bool = False,
+    progress: Callable[[float], object] | None = None,
 ) -> Run:
     """Simulate one run; equal arguments give equal records.
 
@@ -51,7 +52,8 @@ def simulate(
     `CostProfile.named` takes; `trace` is filled with every call and what led to it, which changes
     no record.
     Raises IosimError when the server takes more than `machine.memory_bytes`, which it mostly does
-    before the load starts; with `oversubscribe` it goes on all the same.
+    before the load starts; with `oversubscribe` it goes on all the same. `progress` is told the
+    share of the requests that are answered, every now and then; it changes no record.
     Raises RunFailed when the program can never answer the remaining requests.
     """
     began_s = time.perf_counter()
@@ -76,7 +78,7 @@ def simulate(
             interfere(cpu, machine.interference, stream(seed, "interference"))
         system.start(program, listener.fd)
         env.process(_load(system, clients, listener))
-        _run(env, clients)
+        _run(env, clients, progress)
         system.catch_up()
     finally:
         if collecting:
@@ -148,9 +150,15 @@ def _load(
     clients.start(hang_up=bool(waiting))
 
 
-def _run(env: Environment, clients: Clients) -> None:
+def _run(env: Environment, clients: Clients, progress: Callable[[float], object] | None) -> None:
     """Run to the last reply."""
-    if not env.run_to(clients.done):
+    requests = clients.unanswered
+
+    def told() -> None:
+        if progress is not None:
+            progress(1 - clients.unanswered / requests)
+
+    if not env.run_to(clients.done, told if progress is not None else None):
         raise RunFailed(
             f"{clients.unanswered} requests can never be answered: every thread sleeps; {STARVED}"
         )

@@ -3,6 +3,7 @@ or of another encoding. Whatever happens there is one line at most, and no trace
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -14,8 +15,9 @@ from typing import Any
 import pytest
 from commands import Command, Result, refused
 
-from iosim import start
+from iosim import Workload, run_real, simulate, start
 from iosim.errors import EXIT_CODES, HostRefused, Interrupted, IosimError, RunFailed
+from iosim.host import why_not
 from iosim.sweep import Store
 
 IOSIM = sys.executable, "-m", "iosim"
@@ -283,3 +285,46 @@ def test_a_calibration_that_is_interrupted_is_kept(
     monkeypatch.setattr("iosim.calibrate.cache.ThisHost.why_not", lambda *_: None)
     result = iosim("calibrate", "--quick")
     refused(result, "interrupted; what has been measured is kept, and the same command goes on")
+
+
+# --- progress --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arrivals", ["poisson", "closed"])
+def test_progress_of_a_simulation_changes_nothing(
+    arrivals: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iosim.sim.engine._TOLD_AFTER", 100)
+    load = Workload.of(connections=4, requests=5_000, arrivals=arrivals)
+    told: list[float] = []
+    run = simulate("epoll", load, progress=told.append)
+    plain = simulate("epoll", load)
+    assert run.records.tobytes() == plain.records.tobytes()
+    assert (run.events, run.core_times) == (plain.events, plain.core_times)
+    assert told == sorted(told)
+    assert len(told) > 1
+    assert 0 <= told[0] < told[-1] <= 1
+
+
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+def test_progress_of_a_real_run() -> None:
+    """A second of it; a share that is told may be late, but lies between 0 and 1."""
+    load = Workload(connections=4, requests=1_000, rate_per_s=1_000)
+    told: list[float] = []
+    run_real("epoll", load, progress=told.append)
+    assert told == sorted(told)
+    assert 0 < told[0] < 1
+
+
+def test_a_bar_comes_up_late_and_on_a_terminal_only(
+    iosim: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ("simulate", "epoll", "--requests", "5k", "--connections", "4", "--profile", "native")
+    assert iosim(*line).err == ""
+    monkeypatch.setattr("iosim.sim.engine._TOLD_AFTER", 100)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    monkeypatch.setattr("iosim.cli.output._LATE_S", math.inf)
+    assert iosim(*line).err == ""
+    monkeypatch.setattr("iosim.cli.output._LATE_S", 0)
+    monkeypatch.setattr("iosim.cli.output._REDRAW_S", 0)
+    assert "simulating" in iosim(*line).err
