@@ -10,6 +10,7 @@ kernel:
     iosim.run_real("epoll", load).summary()
 """
 
+from iosim import start as start  # before all others
 from iosim.calibrate import calibrate_host, host_profile
 from iosim.compare import Comparison, compare
 from iosim.costs import CostProfile

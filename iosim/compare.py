@@ -22,6 +22,7 @@ from iosim.host import run_real, why_not
 from iosim.models import MODELS, Model, get
 from iosim.phases import Explanation, explain
 from iosim.results import Run
+from iosim.seeds import replication_seed
 from iosim.sim import simulate
 from iosim.workload import Workload
 
@@ -208,10 +209,16 @@ class Comparison:
         }
         return {name: _order(name, told) for name in RANKED} if len(told) > 1 else {}
 
+    @property
+    def seeds(self) -> list[int]:
+        """Those of the repeats, in their order: of each model the same."""
+        return [run.seed for cell in self.cells[:1] for run in cell.simulated_runs]
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as `iosim compare --json` prints it."""
         return {
             "profile": self.profile,
+            "seeds": self.seeds,
             "cells": [cell.as_dict() for cell in self.cells],
             "orders": {name: order.as_dict() for name, order in self.orders.items()},
             "skipped": self.skipped,
@@ -247,18 +254,21 @@ def compare(
     models: Sequence[str | Model] | None = None,
     workload: Workload = LIGHT,
     *,
-    profile: CostProfile,
+    profile: CostProfile | str,
     repeats: int = 3,
     seed: int = 1,
     progress: Progress = lambda *_: None,
 ) -> Comparison:
-    """Run every model on both kernels, `repeats` times with seeds from `seed` on, interleaved.
+    """Run every model on both kernels, `repeats` times with the seeds of `replication_seed`,
+    interleaved.
 
     Each repeat runs all models once, so that a disturbance of the host hits different models
     rather than all runs of one. The simulated machine has the interference of the profile. A model
     that the host cannot run is skipped with its reason.
     """
     _check(repeats)
+    if isinstance(profile, str):
+        profile = CostProfile.named(profile)
     chosen = [get(model) for model in (models or list(MODELS))]
     skipped = {m.name: reason for m in chosen if (reason := why_not(m)) is not None}
     runnable = [model for model in chosen if model.name not in skipped]
@@ -269,9 +279,10 @@ def compare(
     for repeat in range(repeats):
         for number, model in enumerate(runnable):
             progress((repeat * len(runnable) + number) / steps, model.name)
-            real[model.name].append(run_real(model, workload, seed=seed + repeat))
+            ours = replication_seed(seed, repeat)
+            real[model.name].append(run_real(model, workload, seed=ours))
             simulated[model.name].append(
-                simulate(model, workload, profile=profile, machine=machine, seed=seed + repeat)
+                simulate(model, workload, profile=profile, machine=machine, seed=ours)
             )
     progress(1, "done")
     full_speed_ns = profile.pulse_ns or shortest_pulse_ns(
@@ -289,13 +300,15 @@ def compare_files(
     workload: Workload,
     files: Sequence[str | Path],
     *,
-    profile: CostProfile,
+    profile: CostProfile | str,
     repeats: int = 3,
     seed: int = 1,
 ) -> Comparison:
     """Hold a model, simulated `repeats` times, against files of latencies of a user's own server
     under that workload, one for each run, see `iosim.latencies`."""
     _check(repeats)
+    if isinstance(profile, str):
+        profile = CostProfile.named(profile)
     read = {str(file): latencies.read(file) for file in files}
     for file, latency_ns in read.items():
         if len(latency_ns) < FEWEST:
@@ -306,7 +319,13 @@ def compare_files(
     model = get(model)
     machine = profile.machine()
     runs = [
-        simulate(model, workload, profile=profile, machine=machine, seed=seed + repeat)
+        simulate(
+            model,
+            workload,
+            profile=profile,
+            machine=machine,
+            seed=replication_seed(seed, repeat),
+        )
         for repeat in range(repeats)
     ]
     return Comparison(profile.name, [OwnServer(model.name, workload, runs, read)])

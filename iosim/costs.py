@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
@@ -32,6 +32,10 @@ SCHEMA = 1
 _FOLDER = resources.files("iosim") / "profiles"
 SHIPPED = tuple(sorted(file.name.removesuffix(".json") for file in _FOLDER.iterdir()))
 """The profiles that come with iosim, by name."""
+
+REGISTERED: dict[str, Callable[[], CostProfile]] = {}
+"""Further profiles by name: whoever measures one registers it here, as `iosim.calibrate` does that
+of this host."""
 
 Source = Literal["measured", "literature", "assumed"]
 
@@ -528,6 +532,14 @@ class CostProfile(BaseModel):
             raise IosimError(f"cost profile {path}: {explain(error)}; {way_out}") from None
         except RecursionError:
             raise IosimError(f"cost profile {path} is damaged (it nests); {way_out}") from None
+
+    @classmethod
+    def named(cls, name: str) -> CostProfile:
+        """The profile that a user names: one that comes with iosim, "host" for this host's own, or
+        a file that ends in .json. Raises IosimError if there is none."""
+        if name in REGISTERED:
+            return REGISTERED[name]()
+        return cls.load(name) if name.endswith(".json") else cls.shipped(name)
 
     @classmethod
     def shipped(cls, name: str) -> CostProfile:

@@ -1,9 +1,22 @@
-"""The one exception a user is meant to see."""
+"""The one exception a user is meant to see, and the exit codes of the command line.
+
+Its subclasses set the exit codes of what is refused or fails; `EXIT_CODES` has all.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+EXIT_CODES: Mapping[int, str] = {
+    0: "done",
+    1: "whoever read the output has hung up",
+    2: "a mistake that you can mend, or a file that cannot be read or written",
+    3: "this host does not allow a real run",
+    4: "a run has failed",
+    130: "interrupted (other signals: 128 and their number)",
+}
+"""What `iosim` ends with, and when."""
 
 
 class IosimError(Exception):

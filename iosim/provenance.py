@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+import re
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -37,6 +39,24 @@ def plain(value: Any) -> Any:
         return value.model_dump(mode="json")  # lists for tuples, as they come back from a file
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"name": getattr(value, "name", type(value).__name__), **dataclasses.asdict(value)}
-    if callable(value):
-        return f"{value.__module__}.{value.__qualname__}"
-    return value
+    return described(value) if callable(value) else value
+
+
+def name_of(program: Any) -> str:
+    """What a program is called: a function by its name, one with arguments filled in as that
+    function, any other object that can be called by its class."""
+    while isinstance(program, partial):
+        program = program.func
+    return str(getattr(program, "__name__", type(program).__name__))
+
+
+def described(program: Any) -> str:
+    """Where a program is defined, and the arguments that are filled in."""
+    if isinstance(program, partial):
+        filled = [*map(repr, program.args)]
+        filled += [f"{name}={value!r}" for name, value in program.keywords.items()]
+        # Where objects lie differs from process to process.
+        arguments = re.sub(r" at 0x[0-9a-f]+", "", ", ".join(filled))
+        return f"{described(program.func)}({arguments})"
+    named = program if hasattr(program, "__qualname__") else type(program)
+    return f"{named.__module__}.{named.__qualname__}"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from made_runs import real_run
 
 from iosim.agreement import DISTANCES, FIGURES
-from iosim.compare import Cell, Comparison
+from iosim.compare import Cell, Comparison, compare
+from iosim.costs import CostProfile
 from iosim.results import PULSE, RECORD, Run
+from iosim.seeds import replication_seed
 from iosim.workload import Workload
 
 REQUESTS, GAP_NS = 1_000, 1_000
@@ -167,3 +171,22 @@ def test_plain_data() -> None:
     """As JSON takes it, NaN left out."""
     data = comparison(epoll=(210, 200), poll=(290, 300)).as_dict()
     assert json.loads(json.dumps(data, allow_nan=False)) == data
+
+
+def test_repeats_have_the_seeds_of_replications_on_both_kernels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The runs themselves are made up: here it is their seeds that count."""
+    asked: dict[str, list[int]] = {"run_real": [], "simulate": []}
+    for name, seeds in asked.items():
+
+        def made_up(*_: Any, seed: int, seeds: list[int] = seeds, **__: Any) -> Run:
+            seeds.append(seed)
+            return replace(run(200), seed=seed)
+
+        monkeypatch.setattr(sys.modules["iosim.compare"], name, made_up)
+    monkeypatch.setattr(sys.modules["iosim.compare"], "why_not", lambda _: None)
+    result = compare(["epoll"], profile=CostProfile.shipped("native"), repeats=3, seed=5)
+    expected = [replication_seed(5, repeat) for repeat in range(3)]
+    assert asked == {"run_real": expected, "simulate": expected}
+    assert result.seeds == result.as_dict()["seeds"] == expected

@@ -31,6 +31,7 @@ from iosim.calibrate import predicted, profile_for
 from iosim.compare import OwnServer
 from iosim.files import replacing
 from iosim.plots import distributions, save
+from iosim.seeds import replication_seed
 
 HERE = Path(__file__).parent
 NBYTES = 64
@@ -82,12 +83,11 @@ def measure(
     for repeat in range(repeats):
         for name in names:
             simulated, real = runs[name]
+            seed = replication_seed(1, repeat)
             with served(name, core) as (port, pid):
-                real.append(load_server(port, load, pid=pid, seed=1 + repeat))
+                real.append(load_server(port, load, pid=pid, seed=seed))
             with_framework = load.model_copy(update={"service": round(cost_ns[name])})
-            run = simulate(
-                "epoll", with_framework, profile=profile, machine=machine, seed=1 + repeat
-            )
+            run = simulate("epoll", with_framework, profile=profile, machine=machine, seed=seed)
             simulated.append(run)
     rows = []
     for name, (simulated, real) in runs.items():

@@ -33,6 +33,7 @@ from iosim.calm import calm, shortest_pulse_ns
 from iosim.compare import Cell
 from iosim.files import replacing
 from iosim.plots import save
+from iosim.seeds import replication_seed
 
 HERE = Path(__file__).parent
 CALM_ENOUGH = 0.1
@@ -56,7 +57,7 @@ def measured(point: Point, repeat: int, full_speed_ns: float | None, folder: Pat
         return Run.load(file)
     calmest, run = -1.0, None
     for _ in range(TRIES):
-        tried = run_real(point.model, point.workload, seed=1 + repeat)
+        tried = run_real(point.model, point.workload, seed=replication_seed(1, repeat))
         share = calm(tried, full_speed_ns or shortest_pulse_ns([tried])).share
         if share > calmest:
             calmest, run = share, tried

@@ -12,8 +12,8 @@ import platformdirs
 
 from iosim.calibrate.calibration import FULL, QUICK, Plan, Progress, calibrate
 from iosim.calibrate.real import ThisHost
-from iosim.costs import ABOUT, SCHEMA, CostProfile
-from iosim.errors import IosimError
+from iosim.costs import ABOUT, REGISTERED, SCHEMA, CostProfile
+from iosim.errors import Interrupted, IosimError
 from iosim.files import check_target, is_stream
 from iosim.host import facts
 
@@ -26,6 +26,16 @@ def path() -> Path:
     key = json.dumps([facts(), SCHEMA, sorted(ABOUT)], sort_keys=True)
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     return Path(platformdirs.user_cache_dir("iosim")) / f"profile-{digest}.json"
+
+
+def own() -> CostProfile:
+    """The profile of this host; raises IosimError if it has not been calibrated."""
+    if not path().exists():
+        raise IosimError("this host has no cost profile yet: run `iosim calibrate` first")
+    return CostProfile.load(path())
+
+
+REGISTERED["host"] = own
 
 
 def samples_path(profile: Path) -> Path:
@@ -44,8 +54,8 @@ def calibrate_host(
 
     `out` is a file for the profile instead of the one that runs look for. A calibration of the same
     plan that was interrupted goes on where it was, or begins `again`.
-    Raises HostRefused where real runs are impossible, and IosimError before anything is measured if
-    profile and samples cannot be kept.
+    Raises HostRefused where real runs are impossible, Interrupted on Ctrl-C, and IosimError before
+    anything is measured if profile and samples cannot be kept.
     """
     file = out or path()
     if is_stream(file):
@@ -57,7 +67,13 @@ def calibrate_host(
         kept.unlink(missing_ok=True)
     host = facts()
     name = f"{host['cpu']}, {host['python']}"
-    profile, steps = calibrate(ThisHost(), name, host, plan=plan, kept=kept, progress=progress)
+    try:
+        profile, steps = calibrate(ThisHost(), name, host, plan=plan, kept=kept, progress=progress)
+    except KeyboardInterrupt:
+        left = "what has been measured is kept, and the same command goes on from there"
+        raise Interrupted(
+            f"interrupted; {left if kept.exists() else 'nothing has been measured yet'}"
+        ) from None
     profile.save(file)
     steps.save(samples_path(file))
     return profile
@@ -92,6 +108,8 @@ class Found:
     profile: CostProfile
     file: Path | None
     """None if it comes with iosim."""
+    asked: str
+    """What `find` finds it by."""
 
     @property
     def samples(self) -> Path | None:
@@ -113,13 +131,10 @@ def find(name: str | None) -> Found:
     """
     if name is None:
         name = "host" if path().exists() else DEFAULT
+    profile = CostProfile.named(name)
     if name == "host":
-        if not path().exists():
-            raise IosimError("this host has no cost profile yet: run `iosim calibrate` first")
-        return Found(CostProfile.load(path()), path())
-    if name.endswith(".json"):
-        return Found(CostProfile.load(name), Path(name))
-    return Found(CostProfile.shipped(name), None)
+        return Found(profile, path(), name)
+    return Found(profile, Path(name) if name.endswith(".json") else None, name)
 
 
 def profile_for(name: str | None) -> CostProfile:

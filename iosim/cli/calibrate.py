@@ -10,7 +10,7 @@ import typer
 from iosim.calibrate import FULL, QUICK, cache, calibrate_host
 from iosim.cli.options import AsJson
 from iosim.cli.output import check_writable, print_json, progress_bar, warn_of
-from iosim.cli.profile_tables import print_profile
+from iosim.cli.profile_tables import header, print_profile
 
 
 def calibrate_command(
@@ -32,13 +32,15 @@ def calibrate_command(
     Example: `iosim calibrate --out this-host.json`
     """
     check_writable(out)
+    plan = QUICK if quick else FULL
     with progress_bar("calibrating this host") as advance:
-        profile = calibrate_host(QUICK if quick else FULL, out=out, again=again, progress=advance)
+        profile = calibrate_host(plan, out=out, again=again, progress=advance)
     path = out or cache.path()
-    warn_of(profile, "")
+    found = cache.Found(profile, path, "host" if out is None else str(out))
     if as_json:
+        warn_of(found)
         print_json(profile.model_dump() | {"path": str(path)})
         return
-    print_profile(profile)
+    print_profile(profile, header(found))
     print(f"profile: {path}")
     print(f"samples: {cache.samples_path(path)}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
@@ -20,6 +22,7 @@ from iosim.cli import parse
 from iosim.cli.options import AsJson, ProfileName, Seed
 from iosim.cli.output import (
     console,
+    losing,
     make_folder,
     print_json,
     progress_bar,
@@ -87,6 +90,9 @@ def compare_command(
     Examples: `iosim compare epoll select --rate 5k/s`,
     `iosim compare epoll --real wrk2.txt --rate 2k/s --arrivals even`
     """
+    from iosim import plots
+
+    plots.ready()  # fail before the work is done
     chosen = [get(name) for name in model or MODELS]
     if real and len(model or ()) != 1:
         raise IosimError(
@@ -101,20 +107,21 @@ def compare_command(
     check_folder(out or Path("results"), "--out")
     if real:
         found = parse.profile(profile)
-        result = compare_files(
-            chosen[0], workload, real, profile=found.profile, repeats=repeats, seed=seed
-        )
+        with losing("no run is kept"):
+            result = compare_files(
+                chosen[0], workload, real, profile=found.profile, repeats=repeats, seed=seed
+            )
         folder = _folder(out)
     else:
         given = None if profile is None and why_not() is None else cache.find(profile)
         folder = _folder(out)
         found = given or _calibrated()
-        warn_of(
-            found.profile,
-            "what differs between the hosts will look like errors of the simulation; "
-            "run `iosim calibrate` and leave --profile out",
-        )
-        with progress_bar("comparing") as advance:
+        warn_of(found)
+        with (
+            _unused_removed(None if out else folder),
+            losing("no run is kept"),
+            progress_bar("comparing") as advance,
+        ):
             result = compare(
                 chosen,
                 workload,
@@ -129,9 +136,7 @@ def compare_command(
             _ = cell.agreement.intervals  # it keeps them
     result.save(folder)
     if result.cells:
-        from iosim.plots import distributions, save
-
-        save(distributions(result.cells), folder / "latency.png")
+        plots.save(plots.distributions(result.cells), folder / "latency.png")
     if as_json:
         print_json(result.as_dict() | {"results": str(folder)})
     else:
@@ -147,6 +152,18 @@ def compare_command(
 def _folder(out: Path | None) -> Path:
     folder = out or Path("results") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
     return make_folder(folder, "--out", "comparison.json", "latency.png")
+
+
+@contextmanager
+def _unused_removed(folder: Path | None) -> Iterator[None]:
+    """Leave no empty folder behind if there are no results for it."""
+    try:
+        yield
+    except BaseException:
+        if folder is not None:
+            with suppress(OSError):
+                os.removedirs(folder)
+        raise
 
 
 def _calibrated() -> cache.Found:
@@ -174,6 +191,8 @@ def _print_comparison(result: Comparison) -> None:
     print("error: simulated relative to real; noise: the real run farthest from their median;")
     print("demerit, KS: how far the latency distributions are apart, noise: each real run from the")
     print("others; interval: runs drawn again, of three about their range (docs/validation.md)")
+    if result.seeds:
+        print(f"seeds: {', '.join(map(str, result.seeds))} (each can be run again by --seed)")
     if any(isinstance(cell, Cell) for cell in result.cells):
         print("of real runs, what passed while the server's core was at full speed counts")
     for name, order in result.orders.items():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from iosim.calibrate import cache
-from iosim.costs import CostProfile
-from iosim.errors import IosimError
+from iosim.errors import Interrupted, IosimError
 from iosim.files import check_target
+
+_LATE_S = 2.0
+_REDRAW_S = 0.1
+"""When a bar comes up that may not be needed, and how often it is drawn."""
 
 _WIDTH = 170
 """Columns of a table that goes to a file or a pipe."""
@@ -27,19 +31,17 @@ def check_writable(path: Path | None) -> None:
         check_target(path)
 
 
-def warn_of(profile: CostProfile, consequence: str) -> None:
-    """Print on standard error what speaks against a profile: that it was measured on another host
-    than this, with its `consequence`, and how its own host was then."""
-    warnings = list(profile.warnings)
-    if differences := cache.differences(profile):
-        texts = (
-            f"{name.replace('_', ' ')} {there!r}, here {here!r}"
-            for name, (there, here) in differences.items()
-        )
-        about = f"it was measured on another host ({'; '.join(texts)}): {consequence}"
-        warnings.insert(0, about)
-    for warning in warnings:
-        print(f"iosim: warning: cost profile {profile.name!r}: {warning}", file=sys.stderr)
+def warn_of(found: cache.Found) -> None:
+    """Say on standard error, in one short line, that something speaks against a profile; what it is
+    and what it means stands in `iosim profile show`."""
+    doubts = []
+    if cache.differences(found.profile):
+        doubts.append("is of another host")
+    if count := len(found.profile.warnings):
+        doubts.append(f"has {count} warning{'s' if count > 1 else ''}")
+    if doubts:
+        said = f"the cost profile {' and '.join(doubts)}: see `iosim profile show {found.asked}`"
+        print(f"iosim: warning: {said}", file=sys.stderr)
 
 
 def make_folder(folder: Path, option: str, *names: str) -> Path:
@@ -67,6 +69,38 @@ def console() -> Console:
     if not terminal.is_terminal:
         terminal.width = _WIDTH
     return terminal
+
+
+@contextmanager
+def losing(what: str) -> Iterator[None]:
+    """On Ctrl-C, say what becomes of the work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; {what}") from None
+
+
+@contextmanager
+def late_progress_bar(what: str) -> Iterator[Callable[[float], None] | None]:
+    """A progress bar for what mostly takes no time: it comes up after two seconds, on a terminal;
+    None where there is no terminal to draw on."""
+    if not Console(stderr=True).is_terminal:
+        yield None
+        return
+    began_s = drawn_s = time.monotonic()
+    advance: Callable[[float, str], None] | None = None
+    with ExitStack() as stack:
+
+        def told(share: float) -> None:
+            nonlocal advance, drawn_s
+            now_s = time.monotonic()
+            if now_s - began_s >= _LATE_S and now_s - drawn_s >= _REDRAW_S:
+                if advance is None:
+                    advance = stack.enter_context(progress_bar(what, share))
+                advance(share, "")
+                drawn_s = now_s
+
+        yield told
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def profile(name: str | None) -> cache.Found:
     """The cost profile of that name; a warning names how the host of a file differs from this."""
     found = cache.find(name)
     if found.file is not None:
-        warn_of(found.profile, "what is simulated is that host")
+        warn_of(found)
     return found
 
 

@@ -85,7 +85,14 @@ def plot_command(
         raise IosimError("--kind break-even needs --hue, the field whose values compete")
     if kind is Kind.break_even and small is not None:
         raise IosimError("--kind break-even has no panels: choose points by --where")
-    used = [name for name in (along, across, lines, small) if name is not None]
+    drawn_by = {"--x": along, "--by": across, "--hue": lines, "--panel": small}
+    used = [name for name in drawn_by.values() if name is not None]
+    for name in used:
+        twice = [option for option, field in drawn_by.items() if field == name]
+        if len(twice) > 1:
+            raise IosimError(
+                f"{name} is drawn twice, by {' and '.join(twice)}: choose another field for one"
+            )
     small = _all_named(table, design, used, small, kind)
     if small is not None and small not in used:
         used.append(small)

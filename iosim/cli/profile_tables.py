@@ -23,6 +23,11 @@ _WAKEUP = {
 }
 """How the parts of `WakeUp.summary` are headed."""
 
+_OF_ANOTHER_HOST = (
+    "another host: a simulation is of that one, and in `iosim compare` what differs looks like "
+    "errors of the simulation; `iosim calibrate` measures this host"
+)
+
 _WIDE = 120
 """Columns of a terminal that has room for what a cost means beside its value."""
 _MARKS = "▲ ▼: B is more than 10 % above or below A"
@@ -64,6 +69,8 @@ def header(found: Found) -> Table:
         text = f"{per_s:.0f} times a second, for {middle}, up to {format_time(gaps[-1])}"
         table.add_row("core taken away", text)
     table.add_row("samples", str(found.samples or "none"))
+    if differences:
+        table.add_row(Text("warning", "yellow"), _OF_ANOTHER_HOST)
     for warning in profile.warnings:
         table.add_row(Text("warning", "yellow"), warning)
     return table

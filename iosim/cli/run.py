@@ -12,7 +12,7 @@ from iosim import units
 from iosim.calibrate import cache
 from iosim.cli import parse
 from iosim.cli.options import AsJson, Name, Out, Parameters, ProfileName, Seed
-from iosim.cli.output import check_writable, console, print_json
+from iosim.cli.output import check_writable, console, late_progress_bar, losing, print_json
 from iosim.cli.workload import workload_options
 from iosim.errors import IosimError
 from iosim.host import run_real
@@ -80,15 +80,17 @@ def simulate_command(
         )
     base = Machine(cores=cores, nic=card, interference=taken if interference else None)
     recorded = None if trace is None else Trace()
-    run = simulate(
-        parse.model(model, param),
-        workload,
-        profile=costs.profile,
-        machine=parse.machine(base, machine or []),
-        seed=seed,
-        trace=recorded,
-        oversubscribe=oversubscribe,
-    )
+    with losing("nothing of the run is kept"), late_progress_bar("simulating") as progress:
+        run = simulate(
+            parse.model(model, param),
+            workload,
+            profile=costs.profile,
+            machine=parse.machine(base, machine or []),
+            seed=seed,
+            trace=recorded,
+            oversubscribe=oversubscribe,
+            progress=progress,
+        )
     if recorded is not None and trace is not None:
         recorded.save(trace)
     _finish(run, out, as_json, costs)
@@ -112,7 +114,8 @@ def real_command(
     if not 0 <= port <= 65535:
         raise IosimError(f"port {port}: a port lies between 0 and 65535; 0 picks a free one")
     check_writable(out)
-    run = run_real(parse.model(model, param), workload, seed=seed, port=port)
+    with losing("nothing of the run is kept"), late_progress_bar("running") as progress:
+        run = run_real(parse.model(model, param), workload, seed=seed, port=port, progress=progress)
     _finish(run, out, as_json, None)
 
 
@@ -126,6 +129,7 @@ def _finish(run: Run, out: Path | None, as_json: bool, costs: cache.Found | None
     table = Table(title=f"{run.model}, {run.kernel}", show_header=False)
     latency, blocked = summary["latency_ns"], summary["blocked_ns"]
     rows = [
+        ("seed", str(summary["seed"])),
         ("requests", units.format_count(summary["requests"])),
         ("throughput", units.format_rate(summary["throughput_per_s"])),
         *((f"latency {name}", units.format_time(value)) for name, value in latency.items()),

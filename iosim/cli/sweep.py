@@ -15,9 +15,10 @@ from rich.table import Table
 from iosim import units
 from iosim.cli.options import AsJson
 from iosim.cli.output import check_writable, console, print_json, progress_bar
-from iosim.errors import IosimError, RunFailed
+from iosim.errors import Interrupted, IosimError, RunFailed
 from iosim.sweep import Counts, Design, Store, drive, export, profiles_of
 from iosim.sweep.clusters import dask, ray
+from iosim.sweep.driver import so_far
 from iosim.sweep.engines import Engine, local, serial
 
 _REDRAW_S = 0.1
@@ -76,7 +77,10 @@ def sweep_command(
     with _opened(file, store, resume) as opened:
         if retry_failed:
             opened.forget_failures()
-        counts = _run(opened, engine)
+        try:
+            counts = _run(opened, engine)
+        except KeyboardInterrupt:  # before the workers are ready
+            raise Interrupted(f"interrupted; {so_far(opened)}") from None
         if as_json:
             print_json(_as_dict(counts) | {"store": str(opened.path)})
         else:
@@ -162,11 +166,17 @@ def _as_dict(counts: Counts) -> dict[str, int]:
 def _print_status(path: Path, as_json: bool) -> None:
     with Store.read(path) as store:
         counts, pace, version = store.counts(), store.pace(_PACE_S), store.version
-        failures = store.failures(_NAMED)
+        failures = [
+            (number, store.design[number].seed, values, error)
+            for number, values, error in store.failures(_NAMED)
+        ]
     rate, idle_s = pace or (None, None)
     left_s = None if rate is None else (counts.total - counts.finished) / rate
     if as_json:
-        named = [{"point": number, "values": values, "error": e} for number, values, e in failures]
+        named = [
+            {"point": number, "seed": seed, "values": values, "error": error}
+            for number, seed, values, error in failures
+        ]
         extra = {"per_s": rate, "left_s": left_s, "idle_s": idle_s, "failures": named}
         print_json(_as_dict(counts) | {"version": version} | extra)
         return
@@ -180,8 +190,8 @@ def _print_status(path: Path, as_json: bool) -> None:
         table.add_row("last point", f"{idle_s:.0f} s ago")
     table.add_row("made with iosim", version)
     console().print(table)
-    for number, values, error in failures:
-        print(f"point {number} {values}: {error}")
+    for number, seed, values, error in failures:
+        print(f"point {number} {values}, seed {seed}: {error}")
     if counts.failed > len(failures):
         print(f"and {counts.failed - len(failures)} more")
 

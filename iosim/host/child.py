@@ -16,6 +16,7 @@ from typing import Any
 import cloudpickle
 
 from iosim.errors import IosimError, RunFailed
+from iosim.start import deaf
 
 _PR_SET_PDEATHSIG = 1
 _START = """\
@@ -81,12 +82,13 @@ def child(name: str, module: str, core: int) -> Iterator[Child]:
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "OPENBLAS_NUM_THREADS": "1",  # no threads beside the program's
     }
-    process = subprocess.Popen(
-        [sys.executable, "-c", _START.format(module), str(theirs.fileno()), str(core)],
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL,
-        env=environment,
-    )
+    with deaf():
+        process = subprocess.Popen(
+            [sys.executable, "-c", _START.format(module), str(theirs.fileno()), str(core)],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env=environment,
+        )
     theirs.close()
     try:
         yield Child(name, process, ours)

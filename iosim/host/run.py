@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,11 +37,13 @@ def run_real(
     seed: int = 1,
     port: int = 0,
     patience_ns: int = PATIENCE_NS,
+    progress: Callable[[float], object] | None = None,
 ) -> Run:
     """Run the program in a process on the last core, loaded by a process on the first.
 
     Takes what `iosim.sim.simulate` takes and returns the same kind of result. `port` 0 is any free
-    one.
+    one. `progress` is told, a few times a second, which share of the time has passed in which the
+    requests are due; in a closed loop, nothing, since nobody knows.
 
     Raises HostRefused for what this host does not allow, and RunFailed when the program fails or
     when all is sent and no reply has come for `patience_ns` and what all requests take to compute.
@@ -71,7 +74,8 @@ def run_real(
         before: Snapshot = server.ask("snapshot")
         load.tell("go")
         offered_s = float(schedule.intended_ns.max()) / 1e9
-        _hear_either(load, server, offered_s * 4 + patience_s + 60)
+        due_s = math.inf if workload.arrivals == "closed" else offered_s
+        _hear_either(load, server, offered_s * 4 + patience_s + 60, due_s, progress)
         after: Snapshot = server.ask("snapshot")
         sent = load.hear(20)
         seen, looks = server.ask("times")
@@ -139,14 +143,23 @@ def _settle(server: Child, connections: int) -> bool:
     return accepted == connections
 
 
-def _hear_either(load: Child, server: Child, timeout_s: float) -> Any:
+def _hear_either(
+    load: Child,
+    server: Child,
+    timeout_s: float,
+    due_s: float,
+    progress: Callable[[float], object] | None,
+) -> Any:
     """The load generator's results, or the reason that the server gives for failing."""
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
+    began_s = now_s = time.monotonic()
+    while now_s < began_s + timeout_s:
         if load.has_news(0.2):
             return load.hear(1)
         if server.has_news(0):
             server.hear(1)
+        now_s = time.monotonic()
+        if progress is not None and due_s < math.inf:
+            progress(min(1.0, (now_s - began_s) / due_s))
     raise RunFailed(f"the run has not ended after {timeout_s:.0f} s")
 
 

@@ -24,6 +24,7 @@ from iosim.host.child import Pipe, attach
 from iosim.host.kernel import HostKernel
 from iosim.host.thread import BACKLOG, Server, Thread
 from iosim.kernel import Program, drive
+from iosim.provenance import name_of
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def run(pipe: Pipe, program: Program, server: Server) -> None:
     """Run the program in this thread until the parent has had enough of it."""
 
     def guarded(program: Program, *args: Any) -> None:
-        kernel = HostKernel(server, f"{program.__name__} {len(server.threads)}")
+        kernel = HostKernel(server, f"{name_of(program)} {len(server.threads)}")
         try:
             drive(program(kernel, *args))
         except IosimError as error:

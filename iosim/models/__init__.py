@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 import selectors
 from typing import Any
 
@@ -14,6 +15,7 @@ from iosim.models.blocking import Blocking, BlockingPool, BlockingSerial
 from iosim.models.multiplexing import Epoll, Poll, Select
 from iosim.models.nonblocking import Nonblocking, NonblockingSleep
 from iosim.models.signal_driven import Rtsig, Sigio
+from iosim.provenance import name_of
 from iosim.units import parse_count, parse_time
 
 MODELS: dict[str, Model] = {
@@ -86,7 +88,12 @@ def resolve(model: str | Model | Program) -> tuple[str, Program]:
         model = get(model)
     if isinstance(model, Model):
         return model.name, model.program
-    return getattr(model, "__name__", "program"), model
+    if not callable(model):
+        raise IosimError(
+            f"{reprlib.repr(model)} is no model: give the name of one, see `iosim models`, or a "
+            "generator function that takes kernel and listener"
+        )
+    return name_of(model), model
 
 
 __all__ = [

@@ -3,7 +3,7 @@
 matplotlib takes a second or two to import: functions that need it import it.
 """
 
-from iosim.plots.base import FAINT, INK, PALETTE, canvas, duration, save, style
+from iosim.plots.base import FAINT, INK, PALETTE, canvas, duration, ready, save, style
 from iosim.plots.latency import distributions
 from iosim.plots.scans import scan_fits
 from iosim.plots.sweeps import break_even, heat, lines
@@ -18,6 +18,7 @@ __all__ = [
     "duration",
     "heat",
     "lines",
+    "ready",
     "save",
     "scan_fits",
     "style",

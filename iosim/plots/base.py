@@ -7,6 +7,7 @@ need it import it.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -42,8 +43,29 @@ DASHES = (0, (4, 1.2))
 """For what is simulated or predicted beside what is measured."""
 
 
+def ready() -> None:
+    """Import matplotlib, without what it says of a cache that it cannot keep.
+
+    Raises IosimError if the user's settings of matplotlib keep it from starting.
+    """
+    log = logging.getLogger("matplotlib")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure  # noqa: F401
+    except (ValueError, OSError) as error:
+        raise IosimError(
+            f"matplotlib does not start: {str(error).partition(';')[0]}; unset or mend MPLBACKEND, "
+            "MPLCONFIGDIR and matplotlibrc, where its settings are"
+        ) from None
+    finally:
+        log.setLevel(before)
+
+
 def style() -> AbstractContextManager[None]:
     """The style of all figures, while the context lasts: `with style(): ...`."""
+    ready()
     import matplotlib
     from cycler import cycler
 
@@ -73,6 +95,7 @@ def style() -> AbstractContextManager[None]:
 
 def canvas(width_in: float, height_in: float) -> Figure:
     """An empty figure of that size in inches."""
+    ready()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

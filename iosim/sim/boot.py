@@ -8,6 +8,7 @@ from typing import Any
 from iosim.costs import CostProfile
 from iosim.kernel import Call, Program
 from iosim.machine import Machine
+from iosim.provenance import name_of
 from iosim.sim.cpu import Core, Cpu, Task
 from iosim.sim.engine import Environment
 from iosim.sim.gil import under_gil
@@ -49,7 +50,7 @@ def boot(
         system.gil = Gil(stream(seed, "gil"))
 
     def start(program: Program, *args: Any) -> SimKernel:
-        thread = in_program(system, f"{program.__name__} {len(system.tasks)}")
+        thread = in_program(system, f"{name_of(program)} {len(system.tasks)}")
         system.launch(thread, program(thread, *args))
         return thread
 

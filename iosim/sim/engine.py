@@ -11,6 +11,9 @@ from simpy.events import NORMAL, URGENT, EventPriority
 
 __all__ = ["FIRST", "Alarm", "Environment", "Pause", "Process", "Timer", "call_in", "events_made"]
 
+_TOLD_AFTER = 10_000
+"""Events, which take some hundredths of a second."""
+
 FIRST = EventPriority(URGENT - 1)
 """The priority of what is there before anything else of its instant looks."""
 
@@ -60,19 +63,24 @@ class Environment(simpy.Environment):
             self.now_ns = int(self._queue[0][0])
         super().step()
 
-    def run_to(self, last: simpy.Event) -> bool:
+    def run_to(self, last: simpy.Event, told: Callable[[], object] | None = None) -> bool:
         """Process events up to and with `last`; False if there are none left before it.
 
-        `Environment.run` without its two calls per event.
+        `Environment.run` without its two calls per event. Every so many events, `told` is called.
         """
         queue: list[tuple[int, EventPriority, int, simpy.Event]] = self._queue  # type: ignore[assignment]
         while queue:
-            self.now_ns, _, _, event = heappop(queue)
-            callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
-            for callback in callbacks:
-                callback(event)
-            if event is last:
-                return True
+            for _turn in range(_TOLD_AFTER):
+                self.now_ns, _, _, event = heappop(queue)
+                callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+                for callback in callbacks:
+                    callback(event)
+                if event is last:
+                    return True
+                if not queue:
+                    break
+            if told is not None:
+                told()
         return False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import simpy
@@ -50,13 +50,16 @@ def simulate(
     trace: Trace | None = None,
     oversubscribe: bool = False,
     patience_ns: int = PATIENCE_NS,
+    progress: Callable[[float], object] | None = None,
 ) -> Run:
     """Simulate one run; equal arguments give equal records.
 
-    `model` is a name, a model or a program of your own; `profile` a cost profile or the name of a
-    shipped one; `trace` is filled with every call and what led to it, which changes no record.
+    `model` is a name, a model or a program of your own; `profile` a cost profile or what
+    `CostProfile.named` takes; `trace` is filled with every call and what led to it, which changes
+    no record.
     Raises IosimError when the server takes more than `machine.memory_bytes`, which it mostly does
-    before the load starts; with `oversubscribe` it goes on all the same.
+    before the load starts; with `oversubscribe` it goes on all the same. `progress` is told the
+    share of the requests that are answered, every now and then; it changes no record.
     Raises RunFailed when all is sent and no reply has come for `patience_ns` and what all requests
     take to compute.
     """
@@ -64,7 +67,7 @@ def simulate(
     workload = workload or Workload()
     machine = machine or Machine()
     if isinstance(profile, str):
-        profile = CostProfile.shipped(profile)
+        profile = CostProfile.named(profile)
     model = get(model) if isinstance(model, str) else model
     name, program = resolve(model)
     seed = parse_seed(seed)
@@ -84,7 +87,7 @@ def simulate(
             interfere(cpu, machine.interference, stream(seed, "interference"))
         system.start(program, listener.fd)
         env.process(_load(system, clients, patience_ns + workload.service_sum_ns))
-        _run(env, clients)
+        _run(env, clients, progress)
         system.catch_up()
     finally:
         if collecting:
@@ -137,9 +140,15 @@ def simulate(
     )
 
 
-def _run(env: Environment, clients: Clients) -> None:
+def _run(env: Environment, clients: Clients, progress: Callable[[float], object] | None) -> None:
     """Run to the last reply."""
-    env.run_to(clients.done)
+    requests = clients.unanswered
+
+    def told() -> None:
+        if progress is not None:
+            progress(1 - clients.unanswered / requests)
+
+    env.run_to(clients.done, told if progress is not None else None)
 
 
 def _load(system: System, clients: Clients, patience_ns: int) -> Generator[simpy.Event, Any, None]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from iosim.calibrate import cache
 from iosim.costs import CostProfile
+from iosim.errors import IosimError
 from iosim.sweep.design import Design
 from iosim.sweep.driver import Progress, drive
 from iosim.sweep.engines import given, local
@@ -56,16 +57,19 @@ def sweep(
     `workers` processes, by default one for each core, or on an `executor` of yours; in a script the
     call must then be under `if __name__ == "__main__":`. On Ctrl-C, what is in flight is finished.
 
-    Raises IosimError for a design that contradicts itself; a point that fails has its `error` in
-    the table.
+    Raises IosimError for a design, or for arguments, that contradict themselves; a point that fails
+    has its `error` in the table.
     """
     chosen = _chosen(file, axes, points, design, samples, replications, seed, fixed)
+    if executor is not None and workers is not None:
+        raise IosimError("workers and executor: points run in one way only; choose one")
+    engine = local(workers) if executor is None else given(executor)
     known = profiles_of(chosen, {profile.name: profile for profile in profiles})
     with tempfile.TemporaryDirectory(prefix="iosim-sweep-") as folder:
         path = Path(store or Path(folder) / "sweep")
         with Store.create(path, chosen, known) as opened:
-            with given(executor) if executor is not None else local(workers) as engine:
-                drive(opened, engine, progress=progress)
+            with engine as entered:
+                drive(opened, entered, progress=progress, lasting=store is not None)
             return frame(opened)
 
 
@@ -79,8 +83,6 @@ def _chosen(
     seed: int,
     fixed: Mapping[str, Any],
 ) -> Design:
-    if file is not None:
-        return Design.load(file)
     table = {
         "design": "list" if points is not None else design,
         "replications": replications,
@@ -89,4 +91,9 @@ def _chosen(
         **({} if points is None else {"points": points}),
         **({} if samples is None else {"samples": samples}),
     }
+    if file is not None:
+        defaults = {"design": "factorial", "replications": 1, "seed": 1}
+        if other := [*(name for name in table if table[name] != defaults.get(name)), *fixed]:
+            raise IosimError(f"a file says all of a design: leave out {', '.join(other)}, or it")
+        return Design.load(file)
     return Design.of({"sweep": table, **fixed})

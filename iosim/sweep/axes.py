@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from iosim.errors import IosimError
-from iosim.sweep.fields import Value, Values, flat, full_name, read, unknown
+from iosim.sweep.fields import Value, Values, flat, read
 
 _WRITTEN = ("values", "from", "to", "scale", "when")
 
@@ -48,7 +49,7 @@ class Axis:
     values: tuple[Value, ...] = ()
     """In the order given; empty if there is a range."""
     range: Range | None = None
-    when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    when: Mapping[str, Collection[Value]] = field(default_factory=dict)
     """The axis applies where each of these fields has one of these values; elsewhere its field is
     left at its default."""
 
@@ -97,13 +98,15 @@ class Axis:
 
 def _values(name: str, written: Any) -> tuple[Value, ...]:
     if isinstance(written, str) or not isinstance(written, Sequence):
-        raise IosimError(f"axis {name}: {written!r} is not a list of values")
+        raise IosimError(f"axis {name}: {reprlib.repr(written)} is not a list of values")
     values = tuple(read(name, value) for value in written)
     if not values:
         raise IosimError(f"axis {name} is empty: give it at least one value, or remove it")
-    for place, value in enumerate(values):
-        if value in values[:place]:
-            raise IosimError(f"axis {name}: {written[place]!r} is there twice: remove one")
+    seen: set[Value] = set()
+    for value, as_written in zip(values, written, strict=True):
+        if value in seen:
+            raise IosimError(f"axis {name}: {as_written!r} is there twice: remove one")
+        seen.add(value)
     return values
 
 
@@ -124,14 +127,17 @@ def _range(name: str, written: Mapping[str, Any]) -> Range:
     return Range(low, high, scale == "log")
 
 
-def _conditions(name: str, written: Any) -> dict[str, tuple[Value, ...]]:
-    if not isinstance(written, Mapping) or not all(
-        full_name(one) or isinstance(value, Mapping) for one, value in written.items()
-    ):
-        known = isinstance(written, Mapping)
-        wrong = next(one for one in written if not full_name(one)) if known else str(written)
-        raise IosimError(f"axis {name}: when: {unknown(wrong)}")
+def _conditions(name: str, written: Any) -> dict[str, Collection[Value]]:
+    if not isinstance(written, Mapping):
+        raise IosimError(f"axis {name}: when: {reprlib.repr(written)} is not a table of fields")
+    try:
+        conditions = dict(flat(written))
+    except IosimError as refusal:
+        raise IosimError(f"axis {name}: when: {refusal}") from None
+    # A dict is as quick to ask as a set, and keeps the order.
     return {
-        other: _values(other, allowed if isinstance(allowed, list | tuple) else [allowed])
-        for other, allowed in flat(written)
+        other: dict.fromkeys(
+            _values(other, allowed if isinstance(allowed, list | tuple) else [allowed])
+        )
+        for other, allowed in conditions.items()
     }

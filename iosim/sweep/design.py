@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +16,16 @@ from iosim.costs import CostProfile
 from iosim.errors import IosimError, did_you_mean
 from iosim.files import text
 from iosim.provenance import iosim_version
+from iosim.seeds import replication_seed
 from iosim.sweep.axes import Axis
-from iosim.sweep.fields import Value, Values, flat, read
-from iosim.sweep.plans import PLANS, Factorial, Listed, Plan, Sampled, in_turn, permuted
+from iosim.sweep.fields import Value, Values, flat, read_all
+from iosim.sweep.plans import MOST_SOBOL, PLANS, Factorial, Listed, Plan, Sampled, in_turn, permuted
 from iosim.sweep.points import DEFAULT_PROFILE, Common, Point
 from iosim.units import parse_seed
 
 _KNOWN = ("design", "samples", "replications", "seed", "axes", "points")
+_LARGEST = 2**63 - 1
+"""Numbers of points and seeds are kept in 64 bits."""
 _CHECKED = 1_000
 """So many points, spread over the design, are checked before any is run."""
 
@@ -59,7 +64,9 @@ class Design:
         if not 0 <= number < len(self):
             raise IndexError(number)
         index, replication = divmod(number, self.replications)
-        return Point(number, self.plan.values(index), replication, self.seed + replication)
+        return Point(
+            number, self.plan.values(index), replication, replication_seed(self.seed, replication)
+        )
 
     def __iter__(self) -> Iterator[Point]:
         return (self[number] for number in range(len(self)))
@@ -139,8 +146,10 @@ class Design:
             tables = tomllib.loads(text(path))
         except OSError as error:
             raise IosimError(f"cannot read {path}: {error.strerror}; name a TOML file") from None
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise IosimError(f"{path} is no TOML file: {error}") from None
+        except RecursionError:
+            raise IosimError(f"{path} nests too deeply: a design has tables of tables") from None
         try:
             return cls.of(tables)
         except IosimError as refusal:
@@ -155,12 +164,13 @@ class Design:
         for key in sweep:
             if key not in _KNOWN:
                 raise IosimError(
-                    f"[sweep] has no {key!r}{did_you_mean(key, _KNOWN)}: it has {', '.join(_KNOWN)}"
+                    f"[sweep] has no {key!r}{did_you_mean(str(key), _KNOWN)}: "
+                    f"it has {', '.join(_KNOWN)}"
                 )
         kind = sweep.get("design", "factorial")
-        if kind not in PLANS:
+        if not isinstance(kind, str) or kind not in PLANS:
             raise IosimError(
-                f"unknown design {kind!r}{did_you_mean(str(kind), PLANS)}: "
+                f"unknown design {reprlib.repr(kind)}{did_you_mean(str(kind), PLANS)}: "
                 f"choose one of {', '.join(PLANS)}"
             )
         rest = {key: value for key, value in tables.items() if key != "sweep"}
@@ -168,7 +178,7 @@ class Design:
             kind=kind,
             axes=_axes(sweep.get("axes", {})),
             listed=_listed(sweep.get("points", ())),
-            fixed={name: read(name, value) for name, value in flat(rest)},
+            fixed=read_all(rest),
             samples=_whole(sweep, "samples", 1, None),
             replications=_whole(sweep, "replications", 1, 1) or 1,
             seed=_seed(sweep.get("seed", 1)),
@@ -179,23 +189,26 @@ class Design:
 
 def _axes(written: Any) -> tuple[Axis, ...]:
     if not isinstance(written, Mapping):
-        raise IosimError(f"sweep.axes: {written!r} is not a table of axes")
+        raise IosimError(f"sweep.axes: {reprlib.repr(written)} is not a table of axes")
     return tuple(Axis.of(name, values) for name, values in flat(written))
 
 
 def _listed(written: Any) -> tuple[Values, ...]:
     if isinstance(written, str) or not isinstance(written, Sequence):
-        raise IosimError(f"sweep.points: {written!r} is not a list of tables")
+        raise IosimError(f"sweep.points: {reprlib.repr(written)} is not a list of tables")
     for point in written:
         if not isinstance(point, Mapping):
-            raise IosimError(f"sweep.points: {point!r} is not a table of fields")
-    return tuple({name: read(name, value) for name, value in flat(point)} for point in written)
+            raise IosimError(f"sweep.points: {reprlib.repr(point)} is not a table of fields")
+    return tuple(map(read_all, written))
 
 
 def _whole(sweep: Mapping[str, Any], name: str, least: int, default: int | None) -> int | None:
     value = sweep.get(name, default)
-    if value is not None and (type(value) is not int or value < least):
-        raise IosimError(f"sweep.{name} = {value!r} must be a whole number from {least} on")
+    if value is not None and (type(value) is not int or not least <= value <= _LARGEST):
+        raise IosimError(
+            f"sweep.{name} = {reprlib.repr(value)} must be a whole number from {least} on, "
+            "below 2**63"
+        )
     return value
 
 
@@ -228,6 +241,11 @@ def _check(design: Design) -> None:
         design.kind == "sensitivity" and samples & (samples - 1),
         f"design = 'sensitivity' with samples = {samples}: it must be a power of two, for balance",
     )
+    _refuse_if(
+        design.kind in ("sobol", "sensitivity") and samples > MOST_SOBOL,
+        f"samples = {samples}: a Sobol sequence has {MOST_SOBOL} points; take fewer, or "
+        "latin-hypercube",
+    )
     names = [axis.name for axis in design.axes]
     for axis in design.axes:
         _refuse_if(names.count(axis.name) > 1, f"{axis.name} has two axes: remove one")
@@ -244,6 +262,12 @@ def _check(design: Design) -> None:
     for name in design.varied:
         _refuse_if(name in design.fixed, f"{name} is both set and varied: remove one of them")
     in_turn(design.axes)
+    points = design.plan.size * design.replications
+    _refuse_if(
+        points > _LARGEST,
+        f"the design has about 10**{math.log10(points):.0f} points, and 2**63 - 1 can be numbered: "
+        "give its axes fewer values, or draw samples by latin-hypercube",
+    )
     if "model" not in design.fixed:
         _refuse_if("model" not in design.varied, "there is no model: set `model`, or vary it")
 
@@ -258,9 +282,9 @@ def _check_condition(design: Design, axis: Axis) -> None:
             )
         if other is not None and other.range is not None:
             raise IosimError(f"axis {axis.name}: when: {name} has a range; list its values")
-        never = [value for value in allowed if value not in design.possible(name)]
-        if never:
-            raise IosimError(f"axis {axis.name}: when: {name} is never {never[0]!r}")
+        possible = set(design.possible(name))
+        for value in allowed:
+            _refuse_if(value not in possible, f"axis {axis.name}: when: {name} is never {value!r}")
 
 
 def _refuse_if(wrong: object, why: str) -> None:

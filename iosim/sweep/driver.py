@@ -36,13 +36,22 @@ def drive(
     progress: Progress = lambda *_: None,
     interrupted: Callable[[], None] = lambda: None,
     work: Work = work_on,
+    lasting: bool = True,
 ) -> Counts:
-    """Run every point that the store lacks.
+    """Run every point that the store lacks; `lasting` tells whether it outlives the call.
 
     On the first Ctrl-C, `interrupted` is called, and what is in flight is finished and committed;
     on the second, everything stops at once. Either way Interrupted is raised.
     """
-    return _Driver(store, engine, progress, interrupted, work).run()
+    return _Driver(store, engine, progress, interrupted, work, lasting).run()
+
+
+def so_far(store: Store, *, lasting: bool = True) -> str:
+    """How many points are finished, and what becomes of them if the sweep ends now."""
+    counts = store.counts()
+    kept = f"and kept: go on by `iosim sweep --resume {store.path}`"
+    lost = "and lost with it, as there is no store: name one to keep them"
+    return f"{counts.finished} of {counts.total} points are finished {kept if lasting else lost}"
 
 
 class _Driver:
@@ -53,12 +62,14 @@ class _Driver:
         progress: Progress,
         interrupted: Callable[[], None],
         work: Work,
+        lasting: bool,
     ) -> None:
         self._store = store
         self._engine = engine
         self._progress = progress
         self._interrupted = interrupted
         self._work = work
+        self._lasting = lasting
         self._packed = store.common.packed()
         self._todo: Iterator[Point] = iter(())
         self._in_flight: dict[Future[list[Finished]], list[Point]] = {}
@@ -88,9 +99,8 @@ class _Driver:
                     self._pump()
         except KeyboardInterrupt:
             self._stopping = True
-            raise Interrupted(self._say_stopped()) from None
         if self._stopping:
-            raise Interrupted(self._say_stopped())
+            raise Interrupted(f"interrupted; {self._so_far()}")
         return self._store.counts()
 
     def _stop(self) -> None:
@@ -98,12 +108,8 @@ class _Driver:
         self._interrupted()
         self._returned.put(None)
 
-    def _say_stopped(self) -> str:
-        counts = self._store.counts()
-        return (
-            f"interrupted; {counts.finished} of {counts.total} points are finished and kept: go on "
-            f"by `iosim sweep --resume {self._store.path}`"
-        )
+    def _so_far(self) -> str:
+        return so_far(self._store, lasting=self._lasting)
 
     def _missing(self, kernel: str) -> Iterator[Point]:
         """The points on that kernel that are neither finished nor on their way."""
@@ -174,10 +180,7 @@ class _Driver:
         try:
             future = self._engine.executor.submit(self._work, self._packed, batch)
         except BrokenExecutor:
-            raise RunFailed(
-                "the executor takes no more work: what is finished is kept; go on with another "
-                f"one, or by `iosim sweep --resume {self._store.path}`"
-            ) from None
+            raise RunFailed(f"the executor takes no more work; {self._so_far()}") from None
         self._in_flight[future] = batch
         future.add_done_callback(self._returned.put)
         return future
@@ -187,10 +190,7 @@ class _Driver:
         batch = self._in_flight.pop(future)
         if future.cancelled():
             if not self._stopping:
-                raise RunFailed(
-                    "the cluster has dropped its work, or is gone; what is finished is kept: go on "
-                    f"by `iosim sweep --resume {self._store.path}`"
-                )
+                raise RunFailed(f"the cluster has dropped its work, or is gone; {self._so_far()}")
             return
         error = future.exception()
         if error is None:

@@ -7,12 +7,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from iosim.errors import HostRefused
-from iosim.sweep.interrupt import deaf
+from iosim.errors import HostRefused, IosimError
+from iosim.start import deaf
 
 _T = TypeVar("_T")
 
@@ -139,10 +139,20 @@ def serial() -> Iterator[Engine]:
     yield Engine(Serial(), 1)
 
 
+def local(workers: int | None = None) -> AbstractContextManager[Engine]:
+    """Processes of this host, by default one for each core that it may use; none is started before
+    the engine is entered."""
+    if workers is None:
+        workers = len(os.sched_getaffinity(0))
+    if type(workers) is not int or workers < 1:
+        raise IosimError(
+            f"workers = {workers!r} must be a whole number from 1 on, or None for one on each core"
+        )
+    return _local(workers)
+
+
 @contextmanager
-def local(workers: int | None = None) -> Iterator[Engine]:
-    """Processes of this host, by default one for each core that it may use."""
-    count = workers or len(os.sched_getaffinity(0))
+def _local(count: int) -> Iterator[Engine]:
     executor = Workers(count)
     try:
         yield Engine(executor, count)

@@ -12,6 +12,7 @@ A unit at the end of a name may be left out: `workload.rate` is `workload.rate_p
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -131,6 +132,10 @@ def _fields() -> dict[str, Read]:
 FIELDS: Mapping[str, Read] = _fields()
 
 
+_DEEPEST = 1 + max(name.count(".") for name in FIELDS)
+"""So many tables may lie in one another."""
+
+
 def full_name(name: str) -> str | None:
     """The field of that name, which may lack its unit; None if there is none."""
     return next((full for end in ("", *_UNITS) if (full := name + end) in FIELDS), None)
@@ -139,21 +144,35 @@ def full_name(name: str) -> str | None:
 def read(name: str, value: Any) -> Value:
     """The value of a field as people write it; `name` is the full one."""
     try:
-        return FIELDS[name](value)
+        found = FIELDS[name](value)
     except IosimError as refusal:
         raise IosimError(f"{name}: {refusal}") from None
+    if not isinstance(found, Value):
+        raise IosimError(f"{name}: {reprlib.repr(value)} is neither text nor a number")
+    return found
+
+
+def read_all(table: Mapping[str, Any]) -> dict[str, Value]:
+    """The values of a table of fields, by full names."""
+    values: dict[str, Value] = {}
+    for name, value in flat(table):
+        if name in values:
+            raise IosimError(f"{name} is set twice, with its unit and without: remove one")
+        values[name] = read(name, value)
+    return values
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Full names and unread values of a table of TOML, whether it nests or writes out dots."""
     for key, value in table.items():
-        name = full_name(prefix + key)
+        written = f"{prefix}{key}"
+        name = full_name(written)
         if name is not None:
             yield name, value
-        elif isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        elif not isinstance(value, Mapping):
-            raise unknown(prefix + key)
+        elif isinstance(value, Mapping) and written.count(".") < _DEEPEST:
+            yield from flat(value, f"{written}.")
+        else:
+            raise unknown(written)
 
 
 def unknown(name: str, known: Sequence[str] = ()) -> IosimError:

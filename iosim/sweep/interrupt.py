@@ -32,16 +32,3 @@ def interruptible(first: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def deaf() -> Iterator[None]:
-    """Processes that are started in the block never take SIGINT, not even while they start.
-
-    A terminal sends it to every process in the foreground, and what is in flight is to be finished.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate
+from itertools import accumulate, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,12 @@ from iosim.sweep.fields import Value, Values
 
 _BLOCK = 4_096
 """So many points of a Sobol sequence are drawn at a time."""
+
+MOST_SOBOL = 2**30
+"""So many points `scipy.stats.qmc.Sobol` has, of 30 bits."""
+
+_MOST_CASES = 1_000_000
+"""So many combinations of the axes that conditions name are kept in memory."""
 
 
 class Plan(ABC):
@@ -68,7 +74,14 @@ class Factorial(Plan):
     def _cases(self) -> list[dict[str, Value]]:
         """The combinations of the axes that conditions name."""
         inner = {axis.name for axis in self._inner}
-        return list(_combinations(in_turn([a for a in self.axes if a.name not in inner]), self))
+        outer = in_turn([axis for axis in self.axes if axis.name not in inner])
+        cases = list(islice(_combinations(outer, self), _MOST_CASES + 1))
+        if len(cases) > _MOST_CASES:
+            raise IosimError(
+                f"{', '.join(axis.name for axis in outer)}, which conditions name, have more than "
+                f"{_MOST_CASES:,} combinations: give them fewer values, or list points"
+            )
+        return cases
 
     @cached_property
     def _ends(self) -> list[int]:

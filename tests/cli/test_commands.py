@@ -5,15 +5,12 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Command, Result, refused
+from commands import Command, refused
 
 from iosim.calibrate.calibration import Steps
 from iosim.costs import ABOUT, CostProfile
@@ -510,33 +507,3 @@ def test_starved_connections(iosim: Command) -> None:
     result = iosim("simulate", "blocking-serial", "--active", "2", *SMALL)
     refused(result, "can never be answered")
     assert result.code == 4
-
-
-# --- as a process ----------------------------------------------------------------------------
-
-
-def as_process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.run(
-        [sys.executable, "-m", "iosim", *arguments],
-        text=True,
-        env=environment,
-        timeout=100,
-        **options,
-    )
-
-
-def test_exit_code_of_the_process() -> None:
-    done = as_process("simulate", "epol", capture_output=True)
-    refused(Result(done.returncode, done.stdout, done.stderr), "unknown model 'epol'")
-    assert done.returncode == 2
-
-
-def test_reader_that_hangs_up_early() -> None:
-    """`iosim models --json | head -1`: no traceback."""
-    read, write = os.pipe()
-    os.close(read)
-    done = as_process("models", "--json", stdout=write, stderr=subprocess.PIPE)
-    os.close(write)
-    assert done.stderr == ""
-    assert done.returncode == 1

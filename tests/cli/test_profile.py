@@ -12,9 +12,11 @@ import pytest
 from calibrated import HOST, calibrated
 from commands import Command, refused
 
+from iosim import Workload, compare, simulate
 from iosim.calibrate import cache
 from iosim.calibrate.samples import Samples
 from iosim.costs import ABOUT, FAMILIES, SCHEMA, SHIPPED, Cost, CostProfile
+from iosim.errors import IosimError
 from iosim.host import facts
 from iosim.machine import Interference
 from iosim.plots.profile import figures
@@ -268,12 +270,32 @@ def test_a_profile_of_another_host_gets_a_warning(command: str, iosim: Command) 
     other.save("p.json")
     result = iosim(*command.split(), "--profile", "p.json")
     assert result.code == 0
-    about = f"cost profile {OWN.name!r}: it was measured on another host"
-    assert result.err.startswith(f"iosim: warning: {about}")
-    assert f"(cores 999, here {facts()['cores']})" in result.err
-    assert result.err.count("\n") == 1
+    said = "iosim: warning: the cost profile is of another host: see `iosim profile show p.json`\n"
+    assert result.err == said
+    shown = rows(iosim("profile", "show", "p.json").out)
+    assert shown["cores"] == [f"999 (this host: {facts()['cores']})"]
+    assert "what differs looks like errors" in " ".join(shown["warning"])
     OWN.save("p.json")
     assert iosim(*command.split(), "--profile", "p.json").err == ""
+
+
+def test_python_knows_the_same_names(iosim: Command) -> None:
+    """One lookup for both: this host's own, files, those shipped."""
+    load = Workload(requests=10)
+    with pytest.raises(
+        IosimError, match="this host has no cost profile yet: run `iosim calibrate`"
+    ):
+        simulate("epoll", load, profile="host")
+    OWN.save(cache.path())
+    OWN.save("p.json")
+    for name in ("host", "p.json"):
+        provenance = simulate("epoll", load, profile=name).provenance
+        assert provenance["profile"]["name"] == OWN.name
+        assert iosim(*SMALL, "--profile", name, "--json").json()["profile"] == OWN.name
+    with pytest.raises(IosimError, match=r"'hots' \(did you mean host\?\)"):
+        simulate("epoll", load, profile="hots")
+    with pytest.raises(IosimError, match=r"'hots' \(did you mean host\?\)"):
+        compare(["epoll"], load, profile="hots")
 
 
 # --- bad input -------------------------------------------------------------------------------
@@ -383,8 +405,11 @@ def test_names_are_text_whatever_brackets_they_have(command: str, iosim: Command
 def test_what_speaks_against_a_profile_is_said_wherever_it_is_used(iosim: Command) -> None:
     doubtful = OWN.model_copy(update={"warnings": ["other programs had 40%; calibrate again"]})
     doubtful.save("p.json")
-    told = f"iosim: warning: cost profile {OWN.name!r}: other programs had 40%; calibrate again\n"
-    assert iosim(*SMALL, "--profile", "p.json").err == told
+    told = "iosim: warning: the cost profile has 1 warning: see `iosim profile show {}`\n"
+    assert iosim(*SMALL, "--profile", "p.json").err == told.format("p.json")
+    assert len(told) < 100
+    doubtful.save(cache.path())
+    assert iosim(*SMALL).err == told.format("host")
     shown = iosim("profile", "show", "p.json")
     assert rows(shown.out)["warning"] == ["other programs had 40%; calibrate again"]
     assert iosim("profile", "show", "p.json", "--json").json()["warnings"] == doubtful.warnings

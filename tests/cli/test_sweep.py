@@ -11,6 +11,7 @@ import pytest
 from commands import Command, refused
 
 from iosim.costs import CostProfile
+from iosim.seeds import replication_seed
 from iosim.sweep import Design, Store
 from iosim.sweep.points import Finished
 
@@ -43,7 +44,7 @@ def test_from_a_file_to_a_table(iosim: Command, design: str) -> None:
     assert list(table["workload.rate_per_s"]) == [1_000, 1_000, 5_000, 5_000] * 2
     one = iosim(
         *("simulate", "epoll", "--connections", "10", "--rate", "1k/s", "--requests", "50"),
-        *("--seed", "2", "--profile", "python", "--json"),
+        *("--seed", str(table.loc[5, "seed"]), "--profile", "python", "--json"),
     ).json()
     assert table.loc[5, "latency_ns.p99"] == pytest.approx(one["latency_ns"]["p99"], rel=1e-12)
     assert table.loc[5, "cpu_ns_per_request"] == one["cpu_ns_per_request"]
@@ -99,10 +100,12 @@ def test_failures_are_named_and_can_be_run_again(iosim: Command) -> None:
     assert said.out.splitlines()[0] == "8 of 8 points are finished, 4 failed"
     assert said.err.startswith("iosim: 4 points failed: see `iosim sweep --status d.sweep`")
     status = iosim("sweep", "--status", "d.sweep").out
-    assert 'point 4 {"workload.connections": 10, "workload.rate_per_s": 1000.0}: ' in status
+    assert 'point 4 {"workload.connections": 10, "workload.rate_per_s": 1000.0}, seed 1: ' in status
     assert "memory" in status
     found = iosim("sweep", "--status", "d.sweep", "--json").json()
     assert [failure["point"] for failure in found["failures"]] == [4, 5, 6, 7]
+    again = replication_seed(1, 1)
+    assert [failure["seed"] for failure in found["failures"]] == [1, again, 1, again]
     with Store.resume("d.sweep") as store:
         (before,) = store._database.execute("SELECT max(finished_s) FROM points").fetchone()
     assert iosim("sweep", "--resume", "d.sweep", "--serial").code == 4
@@ -187,6 +190,11 @@ def test_mistakes_with_plots(iosim: Command, design: str) -> None:
         "needs --hue, the field whose values compete",
     )
     refused(iosim(*base, "latency.p99", "--where", "rate"), "write it as FIELD=VALUE")
+    twice = "workload.connections is drawn twice, by"
+    for how in ("--kind heat --by connections", "--hue connections", "--panel connections"):
+        refused(iosim(*base, "latency.p99", *how.split()), twice, "--x", how.split()[-2])
+    how = "--kind break-even --by rate --hue rate"
+    refused(iosim(*base, "latency.p99", *how.split()), "drawn twice, by --by and --hue")
     refused(
         iosim("plot", "more.sweep", "--x", "connections", "--y", "latency.p99"),
         "workload.rate_per_s, workload.burst vary too: choose one value by --where",

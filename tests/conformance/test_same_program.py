@@ -6,6 +6,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -329,3 +330,58 @@ def test_end_of_stream(tmp_path: Path) -> None:
     ]
     assert list(calls(simulated)) == expected
     assert list(calls(real))[: len(expected)] == expected
+
+
+# --- programs that are no functions ------------------------------------------------------------
+
+
+def with_threads(kernel: iosim.Kernel, listener: int, handle: Callable[..., Any]) -> Any:
+    """A thread for each connection, which the argument serves."""
+    while True:
+        fd = yield from kernel.accept(listener)
+        yield from kernel.spawn(handle, fd)
+
+
+class Answering:
+    """Serves a connection."""
+
+    def __call__(self, kernel: iosim.Kernel, fd: int) -> Any:
+        while nbytes := (yield from kernel.recv(fd)):
+            yield from iosim.answer(kernel, fd, nbytes)
+        yield from kernel.close(fd)
+
+
+class Threads:
+    """A server with an object of its own for each thread."""
+
+    def __call__(self, kernel: iosim.Kernel, listener: int) -> Any:
+        return with_threads(kernel, listener, Answering())
+
+
+@pytest.mark.parametrize(
+    ("program", "name", "described"),
+    [
+        (partial(with_threads, handle=Answering()), "with_threads", "with_threads(handle=<{}>)"),
+        (partial(partial(Threads())), "Threads", "Threads()"),
+        (Threads(), "Threads", "Threads"),
+        (Threads().__call__, "__call__", "Threads.__call__"),
+    ],
+    ids=["partial", "partial of an object", "object", "method"],
+)
+def test_whatever_can_be_called_is_a_program(program: Any, name: str, described: str) -> None:
+    """It has a name, as have its threads, and provenance tells what it was."""
+    load = iosim.Workload(connections=2, requests=20)
+    here = Threads.__module__
+    for run in (iosim.simulate(program, load), iosim.run_real(program, load)):
+        assert (run.model, len(run.records)) == (name, 20)
+        said = described.format(f"{here}.Answering object")
+        assert run.provenance["model"] == f"{here}.{said}"
+        threads = {task.name for task in run.tasks}
+        assert threads == {f"{name} 0", "Answering 1", "Answering 2"}
+
+
+@pytest.mark.parametrize("program", [5, None, ["epoll"], iosim], ids=repr)
+def test_what_cannot_be_called_is_none(program: Any) -> None:
+    for run in (iosim.simulate, iosim.run_real):
+        with pytest.raises(iosim.IosimError, match="is no model: give the name of one"):
+            run(program)

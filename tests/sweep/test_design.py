@@ -6,6 +6,7 @@ import itertools
 import json
 import tomllib
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import qmc
 
-from iosim.costs import CostProfile
+from iosim.costs import ABOUT, CostProfile
 from iosim.errors import IosimError
 from iosim.machine import Nic
 from iosim.models import Epoll
+from iosim.seeds import replication_seed
 from iosim.service import Service
 from iosim.sweep.api import profiles_of
 from iosim.sweep.design import Design
@@ -68,9 +70,12 @@ def test_every_combination_in_order_the_last_axis_fastest() -> None:
 
 def test_a_replication_has_the_same_seed_at_every_point() -> None:
     design = of(ISSUE)
-    assert {(point.replication, point.seed) for point in design} == {(0, 1), (1, 2)}
+    assert {(point.replication, point.seed) for point in design} == {
+        (0, 1),
+        (1, replication_seed(1, 1)),
+    }
     seeds = Design.of({"sweep": {"seed": 7, "axes": {"model": ["epoll"]}, "replications": 3}})
-    assert [point.seed for point in seeds] == [7, 8, 9]
+    assert [point.seed for point in seeds] == [replication_seed(7, r) for r in range(3)]
 
 
 def test_dots_in_toml_may_be_quoted_or_not() -> None:
@@ -395,12 +400,96 @@ MODEL = 'model = "epoll"\n'
             "'workload.active' = {values=[1], when={'workload.burst'=1}}",
             "go round in a circle",
         ),
+        ("sweep = ['x']", "there is no table [sweep]"),
+        ("[sweep]\naxes = ['x']", "['x'] is not a table of axes"),
+        ("[sweep]\ndesign = 'list'\npoints = ['x']", "'x' is not a table of fields"),
+        ("[sweep]\ndesign = ['x']", "unknown design ['x']: choose one of factorial"),
+        (
+            MODEL + "[sweep.axes]\n'workload.burst' = [['x']]",
+            "workload.burst: ['x'] is not a count",
+        ),
+        (MODEL + "[sweep.axes]\n'param.trigger' = [['x']]", "['x'] is neither text nor a number"),
+        (MODEL + "[sweep.axes]\n'param.trigger' = [{x = 1}]", "{'x': 1} is neither text nor"),
+        (MODEL + "param.trigger = 2020-01-01\n[sweep]", "date(2020, 1, 1) is neither text nor"),
+        (
+            MODEL + "[sweep.axes]\n'workload.burst' = {values=[1], when=['x']}",
+            "not a table of fields",
+        ),
+        (MODEL + "[sweep.axes]\n'workload.burst' = {values=[1], when=5}", "5 is not a table"),
+        (MODEL + "[sweep.axes]\n" + "a." * 3_000 + "b = [1]", "there is no field 'a.a.a.a'"),
+        (
+            MODEL + "[workload]\nrate = 1\nrate_per_s = 2\n[sweep]",
+            "workload.rate_per_s is set twice",
+        ),
+        (MODEL + f"[sweep]\nreplications = {2**63}", "a whole number from 1 on, below 2**63"),
+        (MODEL + f"[sweep]\nseed = {2**63}", "a whole number from 0 on, below 2**63"),
+        (
+            MODEL + f"[sweep]\ndesign = 'sobol'\nsamples = {2**30 + 1}\n"
+            "[sweep.axes]\n'workload.burst' = [1]",
+            "a Sobol sequence has 1073741824 points",
+        ),
     ],
 )
 def test_a_mistake_is_told(text: str, said: str) -> None:
     with pytest.raises(IosimError) as refusal:
         of(text)
     assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize("table", [{5: [1]}, {"workload": {5: 1}}, {"workload.burst": {5: 1}}])
+def test_keys_that_are_no_text(table: dict[Any, Any]) -> None:
+    for tables in ({"axes": table}, {"design": "list", "points": [table]}, table):
+        with pytest.raises(IosimError):
+            Design.of({"sweep": tables, "model": "epoll"})
+
+
+def test_a_file_that_nests_too_deeply(tmp_path: Path) -> None:
+    (tmp_path / "d.toml").write_text("x = " + "[" * 10_000 + "]" * 10_000)
+    with pytest.raises(IosimError, match=r"d\.toml nests too deeply"):
+        Design.load(tmp_path / "d.toml")
+
+
+TEN = [1 + step / 10 for step in range(10)]
+
+
+def test_more_points_than_can_be_numbered() -> None:
+    axes = {f"scale.{name}": TEN for name in [*ABOUT][:40]}
+    with pytest.raises(IosimError, match=r"about 10\*\*40 points"):
+        Design.of({"sweep": {"axes": axes}, "model": "epoll"})
+    sampled("latin-hypercube", 10, axes)
+
+
+def test_more_cases_than_can_be_kept() -> None:
+    """Each of the axes but the first has a condition that names the one before."""
+    names = [f"scale.{name}" for name in [*ABOUT][:9]]
+    axes = {names[0]: TEN} | {
+        name: {"values": TEN, "when": {before: TEN}} for before, name in itertools.pairwise(names)
+    }
+    with pytest.raises(IosimError, match="have more than 1,000,000 combinations"):
+        Design.of({"sweep": {"axes": axes}, "model": "epoll"})
+
+
+class Counted(str):
+    """A text that counts how often any such is compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Counted.compared += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_an_axis_takes_time_by_the_number_of_its_values() -> None:
+    """Not by its square: none is compared with all others."""
+    names = [Counted(f"{number}.json") for number in range(2_000)]
+    alike = {"values": [1, 2], "when": {"profile": names}}
+    axes = {"profile": names, "workload.burst": alike}
+    design = Design.of({"sweep": {"axes": axes}, "model": "epoll"})
+    assert type(design.axes[0].values[0]) is Counted
+    assert len(list(design)) == 2 * len(names)
+    assert Counted.compared < 2 * len(names)
 
 
 @pytest.mark.parametrize(

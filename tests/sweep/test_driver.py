@@ -21,6 +21,7 @@ import iosim
 from iosim.costs import CostProfile
 from iosim.errors import Interrupted, IosimError, RunFailed
 from iosim.host import why_not
+from iosim.seeds import replication_seed
 from iosim.sweep import Counts, Design, Store, drive, frame
 from iosim.sweep.driver import Work
 from iosim.sweep.engines import Engine, Serial, local
@@ -339,10 +340,9 @@ def test_a_sweep_from_python_is_a_table(tmp_path: Path) -> None:
         table = iosim.sweep(**arguments, executor=executor)
     assert list(table["model"]) == ["epoll"] * 4 + ["poll"] * 4
     assert list(table["workload.connections"]) == [5, 5, 10, 10] * 2
-    assert list(table["seed"]) == [1, 2] * 4
-    run = iosim.simulate(
-        "poll", iosim.Workload(connections=5, requests=50, rate_per_s="5k/s"), seed=2
-    )
+    assert list(table["seed"]) == [1, replication_seed(1, 1)] * 4
+    load = iosim.Workload(connections=5, requests=50, rate_per_s="5k/s")
+    run = iosim.simulate("poll", load, seed=int(table.loc[5, "seed"]))
     assert table.loc[5, "latency_ns.p99"] == run.summary()["latency_ns"]["p99"]
     assert table.loc[5, "throughput_per_s"] == run.summary()["throughput_per_s"]
     assert table.equals(iosim.sweep(**arguments, executor=Slow(1)))  # from the store
@@ -359,6 +359,33 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
             executor=executor,
         )
     assert table.loc[1, "cpu_ns_per_request"] > table.loc[0, "cpu_ns_per_request"]
+
+
+@pytest.mark.parametrize("workers", [-1, 0, 1.5, "2", True])
+def test_workers_are_a_whole_number_from_1_on(workers: Any, tmp_path: Path) -> None:
+    with pytest.raises(IosimError, match=f"workers = {workers!r} must be a whole number from 1 on"):
+        iosim.sweep(
+            axes={"workload.burst": [1]}, model="epoll", store=tmp_path / "s", workers=workers
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_arguments_that_contradict_each_other(tmp_path: Path) -> None:
+    (tmp_path / "d.toml").write_text("")
+    with Serial() as executor, pytest.raises(IosimError, match="workers and executor"):
+        iosim.sweep(axes={"workload.burst": [1]}, model="epoll", workers=1, executor=executor)
+    with pytest.raises(IosimError, match="leave out seed, axes, model, or it"):
+        iosim.sweep(tmp_path / "d.toml", axes={}, seed=2, model="epoll")
+
+
+def test_an_interrupted_sweep_without_a_store_says_that_nothing_is_kept() -> None:
+    class Interrupting(Serial):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="0 of 1 points are finished and lost with it") as stop:
+        iosim.sweep(axes={"workload.burst": [1]}, model="epoll", executor=Interrupting())
+    assert "--resume" not in str(stop.value)
 
 
 @pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
