@@ -198,4 +198,4 @@ def test_a_copy_is_checked_like_the_first() -> None:
     with pytest.raises(IosimError, match="active = 11 of 10 connections"):
         load.model_copy(update={"active": 11})
     with pytest.raises(IosimError, match="service_ns: Extra"):
-        load.model_copy(update={"service_nanoseconds": 5})
+        load.model_copy(update={"service_ns": 5})
