@@ -71,9 +71,11 @@ class Signals:
     wants it, or stays pending until one does.
     """
 
-    def __init__(self, limit: int, threads: Iterable[Receiver]) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._threads = threads
+        self.threads: dict[Receiver, None] = {}
+        """The program's threads that have not ended, the first to begin first. No others want a
+        signal, so that they need not be asked."""
         self._process = Pending()
         self._sent = self._taken = 0
         """How many were queued, and how many of them have been taken."""
@@ -97,7 +99,7 @@ class Signals:
             self._sent += 1
             for file in self.files:
                 woke = file.signalled() or woke
-        for receiver in self._threads if thread is None else (thread,):
+        for receiver in self.threads if thread is None else (thread,):
             if receiver.wants(signal):
                 return receiver.signalled(signal) or woke
         return woke

@@ -31,6 +31,8 @@ class Thread(Task):
         self.user_share_ns = system.prices.user_ns
         """What the language adds to each call."""
         system.tasks.append(self)
+        if not helper:
+            system.signals.threads[self] = None
         system.memory.add("threads")
 
     def live(self, program: Wait) -> Wait:
@@ -41,6 +43,7 @@ class Thread(Task):
         # Letting go of the interpreter lock may have cost it the core, which it needs to exit.
         yield from self.come_back()
         self.blocked = ALL_SIGNALS
+        self.system.signals.threads.pop(self, None)
         self.system.memory.remove("threads")
         self.give_up_core(EXIT)
 
