@@ -65,7 +65,7 @@ class GilThread(Thread):
             if self.debt_ns:
                 # It has slept for the lock, and its caches have forgotten what it does next.
                 yield from Thread.pay(self)
-            while (left_ns := gil.left_ns(env.now_ns)) > 0 and user_ns:
+            while (left_ns := gil.left_ns(env.now_ns, user_ns)) > 0 and user_ns:
                 step_ns = user_ns if user_ns < left_ns else left_ns
                 user_ns -= step_ns
                 self.debt_ns += step_ns

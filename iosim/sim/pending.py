@@ -71,9 +71,11 @@ class Signals:
     wants it, or stays pending until one does.
     """
 
-    def __init__(self, limit: int, threads: Iterable[Receiver]) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._threads = threads
+        self.threads: dict[Receiver, None] = {}
+        """The program's threads that have not ended, the first to begin first. No others want a
+        signal, so that they need not be asked."""
         self._process = Pending()
         self._sent = self._taken = 0
         """How many were queued, and how many of them have been taken."""
@@ -97,7 +99,7 @@ class Signals:
             self._sent += 1
             for file in self.files:
                 woke = file.signalled() or woke
-        for receiver in self._threads if thread is None else (thread,):
+        for receiver in self.threads if thread is None else (thread,):
             if receiver.wants(signal):
                 return receiver.signalled(signal) or woke
         return woke
@@ -168,8 +170,8 @@ class Gil:
         self.busy = False
         """Somebody holds the lock, waits for it or had to let go of it."""
         self._generator = generator
-        self.waiting: dict[Task, int] = {}
-        """Since when each thread waits."""
+        self.waiting: list[tuple[Task, int]] = []
+        """Who waits, and since when; first those that have for longest."""
         self.last: Task | None = None
         """Who has had the lock last."""
         self._switched_ns = 0
@@ -192,15 +194,21 @@ class Gil:
 
     def wait(self, task: Task, now_ns: int) -> None:
         """Have `task` woken when the lock is let go and it is drawn."""
-        self.waiting[task] = now_ns
+        self.waiting.append((task, now_ns))
 
-    def left_ns(self, now_ns: int) -> int:
-        """How long the holder may surely go on.
+    def left_ns(self, now_ns: int, wanted_ns: int) -> int:
+        """How long the holder may surely go on. It wants to for `wanted_ns`: how much longer it may
+        does not matter.
 
         Whoever is still to come does not ask before an interval has gone by.
         """
+        left_ns = self._switched_ns + self.INTERVAL_NS - now_ns
+        if 0 < left_ns >= wanted_ns:
+            # Nobody asks before the lock has been in the same hands for an interval, so that there
+            # is no need to look at everybody.
+            return left_ns
         left_ns = self.INTERVAL_NS
-        for since_ns in self.waiting.values():
+        for _, since_ns in self.waiting:
             asked_in_ns = self._asks_at_ns(since_ns) - now_ns
             if asked_in_ns < left_ns:
                 left_ns = asked_in_ns
@@ -218,8 +226,7 @@ class Gil:
         """
         self.taken, self.forced = False, forced
         if self.waiting:
-            tasks = list(self.waiting)
-            task = tasks[self._generator.integers(len(tasks)) if len(tasks) > 1 else 0]
-            del self.waiting[task]
+            count = len(self.waiting)
+            task, _ = self.waiting.pop(self._generator.integers(count) if count > 1 else 0)
             task.cpu.wake(task)
         self.busy = bool(self.waiting) or forced is not None

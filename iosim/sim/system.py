@@ -236,7 +236,7 @@ class System:
         """Where descriptors stand in the list that a spinning thread tries."""
         self.peer: Peer
         self.memory = Memory(machine, prices)
-        self.signals = Signals(machine.queued_signals, self.tasks)
+        self.signals = Signals(machine.queued_signals)
         self.start: Callable[..., Any]
         """Start a program as a new thread, and return that."""
         self.kernel_thread: Callable[[str, Core, Callable[[Any], Call[None]]], Task]

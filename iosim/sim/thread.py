@@ -49,6 +49,8 @@ class Thread(Task):
         self._threads_then = 0
         """How many threads there were when it last found nobody who would connect."""
         system.tasks.append(self)
+        if not helper:
+            system.signals.threads[self] = None
         system.memory.add("threads")
 
     def live(self, program: Wait) -> Wait:
@@ -59,6 +61,7 @@ class Thread(Task):
         # Letting go of the interpreter lock may have cost it the core, which it needs to exit.
         yield from self.come_back()
         self.blocked = ALL_SIGNALS
+        self.system.signals.threads.pop(self, None)
         self.system.memory.remove("threads")
         self.give_up_core(EXIT)
 

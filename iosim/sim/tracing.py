@@ -47,7 +47,7 @@ class TracedSignals(Signals):
     """Pending signals; each that is sent is taken down."""
 
     def __init__(self, system: TracedSystem) -> None:
-        super().__init__(system.machine.queued_signals, system.tasks)
+        super().__init__(system.machine.queued_signals)
         self._system = system
 
     def send(self, signal: int, fd: int, thread: Any = None) -> bool:

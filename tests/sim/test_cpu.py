@@ -295,10 +295,23 @@ def test_an_interval_in_which_the_lock_changed_hands_does_not_count() -> None:
     gil: Any = Gil(stream(1, "gil"))
     gil.take(a, 0)
     gil.wait(b, MS)
-    assert gil.left_ns(2 * MS) == 4 * MS
+    assert gil.left_ns(2 * MS, 5 * MS) == 4 * MS
     gil.let_go()
     assert woken == [b]
     gil.wait(c, 3 * MS)
     gil.take(b, 4 * MS)
     # The first interval of c ends at 8 ms in vain, the second at 13 ms.
-    assert gil.left_ns(12 * MS) == MS
+    assert gil.left_ns(12 * MS, 5 * MS) == MS
+
+
+def test_nobody_asks_for_the_lock_in_the_interval_after_it_changed_hands() -> None:
+    """At 1 ms b asks in 5 ms, and who knows of the switch at 0 knows that nobody does in 4."""
+    a, b = Mock(), Mock()
+    gil: Any = Gil(stream(1, "gil"))
+    gil.take(a, 0)
+    gil.wait(b, MS)
+    for wanted_ns in (0, 1, 4 * MS):
+        assert wanted_ns <= gil.left_ns(MS, wanted_ns) <= 5 * MS
+    assert gil.left_ns(MS, 4 * MS + 1) == 5 * MS
+    assert gil.left_ns(5 * MS, 0) == MS
+    assert gil.left_ns(6 * MS, 0) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from unittest import mock
 
 import pytest
@@ -13,6 +14,7 @@ from iosim.costs import CostProfile
 from iosim.kernel import READ_BYTES, Call, Kernel
 from iosim.machine import Machine, Nic
 from iosim.models import Model, get
+from iosim.models.base import answer
 from iosim.results import Run
 from iosim.service import Service
 from iosim.sim import simulate
@@ -104,6 +106,59 @@ def test_jumping_over_empty_tries_is_exact(
     model: Model, workload: Workload, machine: Machine, seed: int
 ) -> None:
     fast, slow = run_both(model, workload, machine, seed)
+    assert outcome(fast) == outcome(slow)
+
+
+@pytest.mark.parametrize("model", ["nonblocking", "nonblocking-sleep", "sigio"])
+@pytest.mark.parametrize("active", [1, 3, 40, 150])
+@pytest.mark.parametrize("rate_per_s", [200_000, 5_000_000])
+def test_few_and_many_of_many_connections(model: str, active: int, rate_per_s: int) -> None:
+    """News is looked up where it is rare, and come upon where it is not."""
+    workload = Workload(connections=150, active=active, rate_per_s=rate_per_s, requests=300)
+    fast, slow = run_both(get(model), workload, Machine(), seed=active)
+    assert outcome(fast) == outcome(slow)
+
+
+@dataclass(frozen=True)
+class Rearranging(Model):
+    """Tries its connections in another order after each request, and some of them only now and
+    then: whoever has been served goes to the end, swaps places with the first, or is left out."""
+
+    family = phase_1 = ""
+
+    @property
+    def name(self) -> str:
+        return "rearranging"
+
+    def program(self, kernel: Kernel, listener: int) -> Call[None]:
+        yield from kernel.set_nonblocking(listener)
+        fds: list[int] = []
+        left_out: list[int] = []
+        served = position = 0
+        while True:
+            position, result = yield from kernel.try_each(fds, listener, position, spin=True)
+            if position == len(fds):
+                fds.insert(0, result)
+                continue
+            fd = fds[position]
+            yield from answer(kernel, fd, result)
+            served += 1
+            if served % 5 == 0:
+                left_out.append(fds.pop(position))
+            elif served % 2:
+                fds.append(fds.pop(position))
+            else:
+                fds[0], fds[position] = fd, fds[0]
+            if served % 7 == 0 or len(fds) < 2:
+                fds[1:1] = left_out
+                left_out.clear()
+
+
+@pytest.mark.parametrize("connections", [2, 10, 100])
+@pytest.mark.parametrize("rate_per_s", [20_000, 200_000, 5_000_000])
+def test_program_may_rearrange_its_descriptors(connections: int, rate_per_s: int) -> None:
+    workload = Workload(connections=connections, rate_per_s=rate_per_s, requests=200)
+    fast, slow = run_both(Rearranging(), workload, Machine(), seed=1)
     assert outcome(fast) == outcome(slow)
 
 
