@@ -43,6 +43,13 @@ class RunFailed(IosimError):
     exit_code = 4
 
 
+class Misuse(RunFailed):
+    """A program has given a call what no program may: not an error that a kernel has a number for.
+
+    Whoever runs the program adds where it happened, see `iosim.program.failure`.
+    """
+
+
 class Interrupted(IosimError):
     """The user stopped the work; 128 and the signal's number, as shells have it."""
 

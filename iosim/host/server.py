@@ -19,11 +19,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from iosim.errors import HostRefused, IosimError, RunFailed
+from iosim.arguments import name_of
+from iosim.errors import HostRefused, IosimError
 from iosim.host.child import Pipe, attach
 from iosim.host.kernel import HostKernel
 from iosim.host.thread import BACKLOG, Server, Thread
-from iosim.kernel import Program, drive
+from iosim.kernel import Program
+from iosim.program import begin, drive, failure
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Snapshot:
     process_ns: int
     """Processor time of all threads, those included that have ended since; without the asker."""
     tasks: dict[int, Task]
+    """By the number of the program's thread; of others by their native id, negative."""
     syscalls: Counter[str]
     empty_polls: int
 
@@ -91,20 +94,24 @@ def listen(port: int) -> socket.socket:
 
 def snapshot(server: Server, ignored: int) -> Snapshot:
     """Read every thread's counters; `ignored` is the thread that asks."""
-    by_id = {thread.native_id: thread for thread in server.threads}
+    # What other threads may add to meanwhile is copied first, in one step each.
     tasks = dict(server.ended)
+    threads = [thread for thread in list(server.threads) if thread.number not in tasks]
+    by_id = {thread.native_id: thread for thread in threads}
     now_ns = time.monotonic_ns()
     process_ns = time.process_time_ns() - time.thread_time_ns()
     for tid in sorted(map(int, os.listdir("/proc/self/task"))):
-        if tid != ignored and tid not in tasks:
+        if tid != ignored:
+            thread = by_id.get(tid)
             try:
-                tasks[tid] = count(tid, by_id.get(tid))
+                tasks[-tid if thread is None else thread.number] = count(tid, thread)
             except OSError:
                 continue  # the thread has just ended
     syscalls: Counter[str] = Counter()
-    for thread in server.threads:
-        syscalls.update(thread.syscalls)
-    return Snapshot(now_ns, process_ns, tasks, syscalls, sum(t.empty_polls for t in server.threads))
+    threads = list(server.threads)
+    for thread in threads:
+        syscalls.update(dict(thread.syscalls))
+    return Snapshot(now_ns, process_ns, tasks, syscalls, sum(t.empty_polls for t in threads))
 
 
 def count(tid: int, thread: Thread | None) -> Task:
@@ -139,15 +146,17 @@ def run(pipe: Pipe, program: Program, server: Server) -> None:
     """Run the program in this thread until the parent has had enough of it."""
 
     def guarded(program: Program, *args: Any) -> None:
-        kernel = HostKernel(server, f"{program.__name__} {len(server.threads)}")
+        name = name_of(program)
+        kernel = HostKernel(server, name)
+        kernel.name = f"{name} {kernel.number}"
         try:
-            drive(program(kernel, *args))
-        except IosimError as error:
-            pipe.tell(error)
-        except BaseException:
-            pipe.tell(RunFailed(f"the program failed: {traceback.format_exc().strip()}"))
+            drive(begin(program, kernel, *args))
+        except BaseException as error:
+            told = failure(name, error)
+            told.add_note(traceback.format_exc())
+            pipe.tell(told)
         finally:
-            server.ended[kernel.native_id] = count(kernel.native_id, kernel)
+            server.ended[kernel.number] = count(kernel.native_id, kernel)
             del kernel.buffer  # there may be a thread for every request
 
     def control() -> None:
@@ -191,4 +200,5 @@ def main() -> None:
     except IosimError as error:
         pipe.tell(error)
         return
-    run(pipe, program, Server(listener, request_bytes, reply_bytes, service_ns))
+    server = Server(listener, request_bytes, reply_bytes, service_ns, replies_only=True)
+    run(pipe, program, server)

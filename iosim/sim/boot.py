@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from iosim.arguments import name_of
 from iosim.costs import CostProfile
 from iosim.kernel import Call, Program
 from iosim.machine import Machine
+from iosim.program import begin, failure
 from iosim.sim.cpu import Core, Cpu, Task
 from iosim.sim.engine import Environment
 from iosim.sim.gil import under_gil
@@ -50,8 +52,13 @@ def boot(
         system.gil = Gil(stream(seed, "gil"))
 
     def start(program: Program, *args: Any) -> SimKernel:
-        thread = in_program(system, f"{program.__name__} {len(system.tasks)}")
-        system.launch(thread, program(thread, *args))
+        name = name_of(program)
+        thread = in_program(system, f"{name} {len(system.tasks)}")
+        try:
+            begun = begin(program, thread, *args)
+        except (Exception, SystemExit) as error:
+            raise failure(name, error) from error
+        system.launch(thread, begun)
         return thread
 
     def kernel_thread(name: str, core: Core, work: Callable[[Task], Call[None]]) -> Task:

@@ -8,8 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from iosim.arguments import name_of
 from iosim.errors import RunFailed
 from iosim.kernel import SIGIO, SIGRTMIN, Notify, SignalHandler
+from iosim.program import failure
 from iosim.sim.cpu import Task
 
 ALL_SIGNALS = frozenset(range(1, 65))
@@ -123,6 +125,10 @@ class Signals:
         for signal in signals:
             self._handlers.setdefault(signal, lambda _: None)
 
+    def handled(self) -> Collection[int]:
+        """Those that have a handler."""
+        return self._handlers.keys()
+
     def handle(self, signal: int) -> None:
         """Run the signal's handler."""
         if signal not in self._handlers:
@@ -130,7 +136,12 @@ class Signals:
                 f"signal {signal} ends the program, its default action: "
                 "block it (sigblock) or install a handler (sigaction) before it can come"
             )
-        self._handlers[signal](signal)
+        handler = self._handlers[signal]
+        try:
+            handler(signal)
+        except Exception as error:
+            # It may run while no thread of the program does.
+            raise failure(name_of(handler), error) from error
 
 
 Read = tuple[int, int, Notify]
@@ -154,7 +165,14 @@ class AioReads:
         self.helpers = 0
         self.started = 0
         """How many there have ever been."""
+        self.begun: set[int] = set()
+        """Descriptors of reads whose results have not been taken."""
         self.results: dict[int, int] = {}
+
+    def forget(self, fd: int) -> None:
+        """A descriptor is closed: nobody can take the result of a read on it any more."""
+        self.begun.remove(fd)
+        self.results.pop(fd, None)
 
 
 class Gil:
