@@ -4,17 +4,49 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as short
-from types import GeneratorType, TracebackType
+from types import FrameType, GeneratorType, TracebackType
 from typing import Any
 
 from iosim.arguments import name_of
-from iosim.errors import IosimError, Misuse, RunFailed
+from iosim.errors import IosimError, Misuse, RunFailed, starved
 from iosim.kernel import Call, Kernel
+from iosim.models.base import Model
 
 _OWN = str(Path(__file__).parent)
+_STANDARD = (str(Path(traceback.__file__).parent), "<frozen", "<string>")
 _MOST_CHARACTERS = 500
+
+
+@dataclass(frozen=True)
+class Standstill:
+    """How a program stood when no more replies came."""
+
+    accepted: int
+    """How many connections it had accepted."""
+    ended: bool
+    """Whether every thread of it had returned."""
+    asleep: bool = False
+    """Whether every thread slept."""
+    busy: str = ""
+    """Where one ran without making calls."""
+
+    def why(self, answered: int, connections: int, model: object) -> str:
+        """The reason why requests are left, and the way out where one is known."""
+        if self.ended:
+            return f"the program has returned after {answered} replies"
+        if self.busy:
+            return f"the program runs without making calls{self.busy}"
+        if not self.accepted:
+            return "the program has accepted no connection"
+        reasons = ["every thread sleeps"] if self.asleep else []
+        if self.accepted < connections:
+            reasons.append(f"{self.accepted} of {connections} connections are accepted")
+        if isinstance(model, Model):
+            reasons.append(starved(threads=hasattr(model, "threads")))
+        return "; ".join(reasons)
 
 
 def begin(program: Callable[..., Call[None]], kernel: Any, *args: Any) -> Call[None]:
@@ -67,18 +99,27 @@ def failure(name: str, error: BaseException) -> IosimError:
     said = str(error)
     if not isinstance(error, Misuse):
         said = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    place = _place(error.__traceback__)
-    said = " ".join(f"the program {name} failed{place}: {said}".split())
+    where = place(error.__traceback__)
+    said = " ".join(f"the program {name} failed{where}: {said}".split())
     return RunFailed(said[:_MOST_CHARACTERS])
 
 
-def _place(trace: TracebackType | None) -> str:
-    """The line of the program, and the call that it made there."""
-    place = call = ""
+def place_of(frame: FrameType | None) -> str:
+    """The line of the program that a thread is in; " somewhere" if it is in none."""
+    while frame is not None:
+        if not (file := frame.f_code.co_filename).startswith((_OWN, *_STANDARD)):
+            return f" in line {frame.f_lineno} of {Path(file).name}"
+        frame = frame.f_back
+    return " somewhere"
+
+
+def place(trace: TracebackType | None) -> str:
+    """The line of the program in a traceback, and the call that it made there."""
+    line_of = call = ""
     for frame, line in traceback.walk_tb(trace):
         code = frame.f_code
         if not code.co_filename.startswith(_OWN):
-            place, call = f" in line {line} of {Path(code.co_filename).name}", ""
+            line_of, call = f" in line {line} of {Path(code.co_filename).name}", ""
         elif not call and hasattr(Kernel, code.co_name):
             call = f", {code.co_name}()"
-    return place + call
+    return line_of + call

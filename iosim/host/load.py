@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Sequence
 from time import monotonic_ns
 
-from iosim.errors import CLOSED_EARLY, STARVED, HostRefused, RunFailed
+from iosim.errors import CLOSED_EARLY, HostRefused, RunFailed, Unanswered
 from iosim.host.child import attach
 from iosim.host.server import raise_file_limit
 
@@ -195,9 +195,9 @@ class Load:
             if not events and wait_ns > SPIN_NS and not (closed and outstanding):
                 time.sleep((wait_ns - SPIN_NS) / 1e9)
             if not ready and monotonic_ns() - last_news_ns > patience_s * 1e9:
-                raise RunFailed(
+                raise Unanswered(
                     f"{unanswered} of {requests} requests were not answered within "
-                    f"{patience_s:.0f} s; {STARVED}"
+                    f"{patience_s:.0f} s"
                 )
         return {
             "begin_ns": [begin_ns],

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from iosim.errors import HostRefused, RunFailed
+from iosim.errors import HostRefused, RunFailed, Unanswered
 from iosim.host import thishost
 from iosim.host.child import Child, child
 from iosim.host.server import Snapshot, Task
 from iosim.kernel import Program
 from iosim.models import Model, get, resolve
+from iosim.program import Standstill
 from iosim.provenance import provenance
 from iosim.results import PULSE, RECORD, Run, TaskTimes
 from iosim.workload import Schedule, Workload
@@ -22,6 +23,9 @@ SETTLE_S = 0.3
 """The load starts when the program has accepted all connections, or none for this long. One that
 serves a connection to its end before the next never accepts them all; then clients hang up after
 their last reply, to let others in."""
+
+STANDSTILL_S = 5.0
+"""How long a server may take to tell how it stands."""
 
 PATIENCE_S = 10.0
 """How long the load generator waits for a reply before it gives the run up."""
@@ -63,7 +67,10 @@ def run_real(
         before: Snapshot = server.ask("snapshot")
         load.tell("go")
         offered_s = float(schedule.intended_ns.max()) / 1e9
-        _hear_either(load, server, offered_s * 4 + patience_s + 60)
+        try:
+            _hear_either(load, server, offered_s * 4 + patience_s + 60)
+        except Unanswered as error:
+            raise _explained(error, server, workload, model) from None
         after: Snapshot = server.ask("snapshot")
         sent = load.hear(20)
         seen, looks = server.ask("times")
@@ -132,6 +139,17 @@ def _hear_either(load: Child, server: Child, timeout_s: float) -> Any:
         if server.has_news(0):
             server.hear(1)
     raise RunFailed(f"the run has not ended after {timeout_s:.0f} s")
+
+
+def _explained(error: Unanswered, server: Child, workload: Workload, model: object) -> RunFailed:
+    """What the server tells of why replies stayed out."""
+    left = int(str(error).partition(" ")[0])
+    try:
+        stands: Standstill = server.ask("standstill", STANDSTILL_S)
+    except RunFailed as silent:
+        return RunFailed(f"{error}: {silent}")
+    why = stands.why(workload.requests - left, workload.connections, model)
+    return RunFailed(f"{error}: {why}" if why else str(error))
 
 
 def _records(

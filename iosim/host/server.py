@@ -25,7 +25,12 @@ from iosim.host.child import Pipe, attach
 from iosim.host.kernel import HostKernel
 from iosim.host.thread import BACKLOG, Server, Thread
 from iosim.kernel import Program
-from iosim.program import begin, drive, failure
+from iosim.program import Standstill, begin, drive, failure, place_of
+
+_LOOK_S = 0.2
+"""How long a program is looked at that does not answer."""
+_BUSY_NS = 1_000_000
+"""A thread that has run for longer than that, and not come to a call, computes."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,37 @@ def count(tid: int, thread: Thread | None) -> Task:
     )
 
 
+def standstill(server: Server) -> Standstill:
+    """How the program stands, by two looks at its threads."""
+    looks = []
+    for pause_s in (_LOOK_S, 0):
+        running = [thread for thread in list(server.threads) if thread.number not in server.ended]
+        made = {t.number: (sum(dict(t.syscalls).values()), _spent_ns(t)) for t in running}
+        looks.append(made)
+        time.sleep(pause_s)
+    busy = ""
+    for thread in running:
+        calls, spent_ns = looks[0].get(thread.number, (-1, 0))
+        calls_now, spent_now_ns = looks[1][thread.number]
+        if calls == calls_now and spent_now_ns - spent_ns > _BUSY_NS:
+            frame = sys._current_frames().get(thread.ident)
+            busy = place_of(frame)
+    return Standstill(
+        accepted=len(server.every_connection),
+        ended=not running,
+        asleep=all(looks[0].get(n) == made for n, made in looks[1].items()),
+        busy=busy,
+    )
+
+
+def _spent_ns(thread: Thread) -> int:
+    """Processor time of a thread of the program so far."""
+    try:
+        return time.clock_gettime_ns((~thread.native_id << 3) | 6)
+    except OSError:
+        return 0  # it has just ended
+
+
 def run(pipe: Pipe, program: Program, server: Server) -> None:
     """Run the program in this thread until the parent has had enough of it."""
 
@@ -167,6 +203,8 @@ def run(pipe: Pipe, program: Program, server: Server) -> None:
                 pipe.tell(len(server.every_connection))
             elif request == "snapshot":
                 pipe.tell(snapshot(server, me))
+            elif request == "standstill":
+                pipe.tell(standstill(server))
             elif request == "times":
                 times = {
                     c.peer_port: (c.noticed_at_ns, c.copied_at_ns, c.done_at_ns)

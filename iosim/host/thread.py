@@ -175,6 +175,7 @@ class Thread:
         self.name = name
         self.number = server.next_thread()
         self.native_id = threading.get_native_id()
+        self.ident = threading.get_ident()
         self.syscalls: Counter[str] = Counter()
         self.empty_polls = 0
         self.buffer = bytearray(READ_BYTES)

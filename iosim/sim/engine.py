@@ -178,6 +178,13 @@ def call_in(env: Environment, delay_ns: int, callback: Callable[[simpy.Event], o
     Timer(env, callback).set(env.now_ns + delay_ns)
 
 
+def call_last(env: Environment, at_ns: int, callback: Callable[[simpy.Event], object]) -> None:
+    """Call back at that time, with an event that is not counted; one at a time."""
+    event = Pause.__new__(Pause)
+    event.env, event.callbacks = env, [callback]
+    heappush(env._queue, (at_ns, NORMAL, -1, event))
+
+
 def events_made(env: simpy.Environment) -> int:
     """How many events have been scheduled so far (each look counts as one)."""
     return next(env._eid)
