@@ -79,12 +79,17 @@ class PollSet:
         return len(self._fds)
 
 
+def _units(timeout_ns: int | None, unit_ns: int) -> int | None:
+    """A timeout in whole units; a negative one is for ever."""
+    if timeout_ns is None or (timeout_ns := whole("timeout_ns", timeout_ns)) < 0:
+        return None
+    return min(-(-timeout_ns // unit_ns), _MOST_UNITS)
+
+
 def _seconds(timeout_ns: int | None, unit_ns: int) -> float | None:
     """A timeout that Python, which rounds up too, turns into the next whole number of units."""
-    if not timeout_ns:
-        return timeout_ns
-    units = min(-(-whole("timeout_ns", timeout_ns) // unit_ns), _MOST_UNITS)
-    return (units - 0.5) * unit_ns / 1e9
+    units = None if timeout_ns is None else _units(timeout_ns, unit_ns)
+    return (units - 0.5) * unit_ns / 1e9 if units else units
 
 
 class ReadinessCalls(Thread):
@@ -116,12 +121,8 @@ class ReadinessCalls(Thread):
         if not isinstance(fds, PollSet):
             raise wrong("fds", fds, "a set that kernel.poll_set() gives")
         not_open = fds.not_open()
-        timeout_ms = None
-        if not_open:
-            # They are reported at once: POLLNVAL of poll(2).
-            timeout_ms = 0
-        elif timeout_ns is not None:
-            timeout_ms = min(-(-whole("timeout_ns", timeout_ns) // 1_000_000), _MOST_UNITS)
+        # Those are reported at once: POLLNVAL of poll(2).
+        timeout_ms = _units(0 if not_open else timeout_ns, 1_000_000)
         self.syscalls["poll"] += 1
         self.readiness_since_ns = began_ns = monotonic_ns()
         events = fds.poll.poll(timeout_ms)

@@ -226,7 +226,7 @@ class RingCalls(Thread):
                         connection.uncounted += result
                 else:
                     sent = True
-                    if result < nbytes:
+                    if result < nbytes and connection.number is not None:
                         ring.hand_back(connection, nbytes - max(0, result))
             completion = Completion((user_data, result))
             if flags & CQE_BUFFER:

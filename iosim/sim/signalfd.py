@@ -88,7 +88,7 @@ class SignalfdCalls(Thread):
             yield from self.sleep_on(file)
             self.awaited = ()
         self.charge(prices.signalfd_ns + (len(taken) - 1) * prices.signalfd_event_ns)
-        self.noticed([about for _, about in taken if about >= 0])
+        self.noticed([about for _, about in taken if 0 <= about < len(system.files)])
         if not file.holders:
             release(system, file)
         return taken

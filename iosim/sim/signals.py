@@ -93,7 +93,8 @@ class SignalCalls(Thread):
         self.system.syscalls["rt_sigtimedwait"] += 1
         taken = yield from self._take(signals)
         self.charge(self.system.prices.sigwaitinfo_ns)
-        if taken[1] >= 0:
+        # A signal of a read may be about a descriptor that nobody has had.
+        if 0 <= taken[1] < len(self.system.files):
             self.noticed([taken[1]])
         return taken
 
