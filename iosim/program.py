@@ -32,20 +32,27 @@ class Standstill:
     """Whether every thread slept."""
     busy: str = ""
     """Where one ran without making calls."""
+    hint: str | None = None
+    """What may be wrong with it, see `iosim.forgotten`."""
 
     def why(self, answered: int, connections: int, model: object) -> str:
         """The reason why requests are left, and the way out where one is known."""
+        reasons = []
         if self.ended:
-            return f"the program has returned after {answered} replies"
-        if self.busy:
-            return f"the program runs without making calls{self.busy}"
-        if not self.accepted:
-            return "the program has accepted no connection"
-        reasons = ["every thread sleeps"] if self.asleep else []
-        if self.accepted < connections:
-            reasons.append(f"{self.accepted} of {connections} connections are accepted")
-        if isinstance(model, Model):
-            reasons.append(starved(threads=hasattr(model, "threads")))
+            reasons.append(f"the program has returned after {answered} replies")
+        elif self.busy:
+            reasons.append(f"the program runs without making calls{self.busy}")
+        elif not self.accepted:
+            reasons.append("the program has accepted no connection")
+        else:
+            if self.asleep:
+                reasons.append("every thread sleeps")
+            if self.accepted < connections:
+                reasons.append(f"{self.accepted} of {connections} connections are accepted")
+            if isinstance(model, Model):
+                reasons.append(starved(threads=hasattr(model, "threads")))
+        if self.hint is not None:
+            reasons.append(self.hint)
         return "; ".join(reasons)
 
 

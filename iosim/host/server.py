@@ -21,10 +21,12 @@ from typing import Any
 
 from iosim.arguments import name_of
 from iosim.errors import HostRefused, IosimError
+from iosim.forgotten import forgotten
 from iosim.host.child import Pipe, attach
 from iosim.host.kernel import HostKernel
 from iosim.host.thread import BACKLOG, Server, Thread
 from iosim.kernel import Program
+from iosim.models import Model
 from iosim.program import Standstill, begin, drive, failure, place_of
 
 _LOOK_S = 0.2
@@ -147,7 +149,7 @@ def count(tid: int, thread: Thread | None) -> Task:
     )
 
 
-def standstill(server: Server) -> Standstill:
+def standstill(server: Server, program: Program) -> Standstill:
     """How the program stands, by two looks at its threads."""
     looks = []
     for pause_s in (_LOOK_S, 0):
@@ -167,6 +169,7 @@ def standstill(server: Server) -> Standstill:
         ended=not running,
         asleep=all(looks[0].get(n) == made for n, made in looks[1].items()),
         busy=busy,
+        hint=None if isinstance(getattr(program, "__self__", None), Model) else forgotten(program),
     )
 
 
@@ -204,7 +207,7 @@ def run(pipe: Pipe, program: Program, server: Server) -> None:
             elif request == "snapshot":
                 pipe.tell(snapshot(server, me))
             elif request == "standstill":
-                pipe.tell(standstill(server))
+                pipe.tell(standstill(server, program))
             elif request == "times":
                 times = {
                     c.peer_port: (c.noticed_at_ns, c.copied_at_ns, c.done_at_ns)

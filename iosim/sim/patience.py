@@ -12,6 +12,8 @@ from typing import Any
 import simpy
 
 from iosim.errors import RunFailed
+from iosim.forgotten import forgotten
+from iosim.models import Model
 from iosim.program import Standstill
 from iosim.sim.clients import Clients
 from iosim.sim.engine import call_last
@@ -62,8 +64,9 @@ class Patience:
             accepted=connections - self._clients.waiting,
             ended=states == {TaskState.EXITED},
             asleep=states <= {TaskState.SLEEPING, TaskState.EXITED},
+            hint=None if isinstance(self._model, Model) else forgotten(self._model),
         )
         why = stands.why(requests - left, connections, self._model)
         if not (stands.ended or stands.asleep):
-            why = f"no reply for {self._ns / 1e9:.0f} s of simulated time; {why}".rstrip("; ")
+            why = f"no reply for {self._ns / 1e9:.0f} s of simulated time; {why}".removesuffix("; ")
         return f"{left} of {requests} requests can never be answered: {why}"

@@ -78,7 +78,7 @@ def simulate(
             interfere(cpu, machine.interference, stream(seed, "interference"))
         patience = Patience(system, clients, schedule, model)
         # The models of the library do not run without end.
-        with nullcontext() if isinstance(model, Model) else Watchdog(env, name):
+        with nullcontext() if isinstance(model, Model) else Watchdog(env, program):
             system.start(program, listener.fd)
             env.process(patience.after(_load(system, clients, listener)))
             _run(env, clients)

@@ -15,7 +15,10 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from iosim.arguments import name_of
 from iosim.errors import RunFailed
+from iosim.forgotten import forgotten
+from iosim.kernel import Program
 from iosim.program import place
 from iosim.sim.engine import Environment
 
@@ -33,9 +36,9 @@ class Stuck(BaseException):
 class Watchdog:
     """Watches the simulation that the thread that enters this context runs."""
 
-    def __init__(self, env: Environment, name: str) -> None:
+    def __init__(self, env: Environment, program: Program) -> None:
         self._env = env
-        self._name = name
+        self._program = program
         self._over = threading.Event()
 
     def __enter__(self) -> None:
@@ -54,10 +57,11 @@ class Watchdog:
         # One that was sent and has not come would come somewhere else.
         _interrupt(self._watched, None)
         if kind is Stuck:
+            hint = forgotten(self._program)
             raise RunFailed(
-                f"the program {self._name} runs without end{place(trace)}, and no simulated time "
-                "passes: what takes time is calls, and of those neither clocks nor compute(0); use "
-                "kernel.compute for work"
+                f"the program {name_of(self._program)} runs without end{place(trace)}, and no "
+                "simulated time passes: what takes time is calls, and of those neither clocks nor "
+                f"compute(0); {hint or 'use kernel.compute for work'}"
             ) from None
 
     def _watch(self) -> None:
