@@ -40,12 +40,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-STARVED = (
-    "a program with a thread for each connection, but fewer threads (blocking-serial, "
-    "blocking-pool, aio), starves behind idle connections: give it more with --param threads=..., "
-    "let all connections be active, or use another model"
-)
-"""The usual reason why requests stay without an answer."""
+def starved(threads: bool) -> str:
+    """The usual reason why requests to a model stay without an answer; `threads` is whether it has
+    that parameter."""
+    more = "give it more with --param threads=..., " if threads else ""
+    return (
+        "a program that needs a thread for each connection and has fewer starves behind idle "
+        f"connections: {more}let all connections be active, or use another model"
+    )
+
 
 CLOSED_EARLY = "the server closed a connection before its last reply"
 
@@ -54,6 +57,17 @@ class RunFailed(IosimError):
     """A run started but could not be finished (the program raised, replies stayed out)."""
 
     exit_code = 4
+
+
+class Unanswered(RunFailed):
+    """Replies stayed out; why, the load generator of a real run cannot tell."""
+
+
+class Misuse(RunFailed):
+    """A program has given a call what no program may: not an error that a kernel has a number for.
+
+    Whoever runs the program adds where it happened, see `iosim.program.failure`.
+    """
 
 
 class Interrupted(IosimError):

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -491,9 +491,3 @@ class Kernel(ABC):
 Program = Callable[[Kernel, int], Call[None]]
 """A server: called with the kernel and the descriptor of its listening socket. It may run for
 ever; it is stopped when the workload is done."""
-
-
-def drive(program: Iterator[Any]) -> None:
-    """Run a program whose calls never suspend, as those of the real kernel do."""
-    for _ in program:
-        raise AssertionError("a call of the real kernel must not suspend the program")

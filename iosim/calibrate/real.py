@@ -27,8 +27,9 @@ from iosim.host.resources import ticks
 from iosim.host.server import listen, raise_file_limit
 from iosim.host.thishost import cores, most_connections, most_threads, open_files
 from iosim.host.thread import Server
-from iosim.kernel import Call, drive
+from iosim.kernel import Call
 from iosim.models import MODELS
+from iosim.program import drive
 from iosim.workload import Workload
 
 _PATIENCE_S = 60

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from functools import cache, partial
 from time import monotonic_ns
 
-from iosim.host.libaio import Aio
+from iosim.arguments import error, notification, size, under_way, whole
+from iosim.host.sockets import MOST_BYTES
 from iosim.host.thread import Server, Thread
 from iosim.kernel import Call, Notify
+
+_MOST_THREADS = (1 << 31) - 1
 
 
 @cache
@@ -22,24 +26,32 @@ class AioCalls(Thread):
     """aio_init, aio_read and aio_return."""
 
     def aio_init(self, threads: int) -> Call[None]:
-        self.server.aio = Aio()
-        self.server.aio.init(threads)
+        # glibc makes at least one of them.
+        self.server.reads().init(max(1, min(whole("threads", threads), _MOST_THREADS)))
         return
         yield
 
     def aio_read(self, fd: int, nbytes: int, notify: Notify) -> Call[None]:
+        notification(notify)
+        fd, nbytes = whole("fd", fd), min(size("nbytes", nbytes), MOST_BYTES)
         self.syscalls["aio_read"] += 1
-        if self.server.aio is None:
-            self.server.aio = Aio()
+        reads = self.server.aio or self.server.reads()
+        if reads.under_way(fd):
+            raise under_way(fd)
         call = _in_thread(self.server, notify) if callable(notify) else notify
-        self.server.aio.read(fd, nbytes, call)
+        # What the program does not have fails as what is not open, wherever else it is.
+        reads.read(fd if self.server.is_open(fd) else -1, nbytes, call, fd)
         return
         yield
 
     def aio_return(self, fd: int) -> Call[int]:
         self.syscalls["aio_return"] += 1
-        assert self.server.aio is not None
-        result = self.server.aio.result(fd)
-        self.server.sockets[fd].copied_ns = monotonic_ns()
+        reads = self.server.aio
+        if reads is None or not reads.under_way(fd):
+            raise error(errno.EINVAL, f"no read has been begun on {whole('fd', fd)}")
+        result = reads.result(fd)
+        if (connection := self.server.sockets.get(fd)) is not None:
+            connection.copied_ns = monotonic_ns()
+            connection.uncounted += max(0, result)
         return result
         yield

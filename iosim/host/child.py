@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from threading import Lock
 from typing import Any
 
 import cloudpickle
@@ -103,11 +104,14 @@ class Pipe:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._telling = Lock()
 
     def tell(self, message: Any) -> None:
-        """Send a message to the parent; without one the process ends at once."""
+        """Send a message to the parent, from any thread; without one the process ends at once."""
+        packed = cloudpickle.dumps(message)
         try:
-            self._connection.send_bytes(cloudpickle.dumps(message))
+            with self._telling:
+                self._connection.send_bytes(packed)
         except OSError:
             os._exit(1)
 

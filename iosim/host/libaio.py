@@ -15,6 +15,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar
 
+from iosim.arguments import aio_has_begun
+
 _SIGEV_SIGNAL, _SIGEV_THREAD = 0, 2
 
 _Notify = int | Callable[[int], object]
@@ -74,11 +76,11 @@ def _function(function: Callable[[int], object]) -> Any:
 class _Read:
     """The control block and the buffer of one read; both must outlive it."""
 
-    def __init__(self, fd: int, nbytes: int, notify: _Notify) -> None:
+    def __init__(self, fd: int, nbytes: int, notify: _Notify, tag: int) -> None:
         self.nbytes = nbytes
         self.notify = notify
         self.buffer = ctypes.create_string_buffer(nbytes)
-        event = _Sigevent(sival_int=fd)
+        event = _Sigevent(sival_int=tag)
         if callable(notify):
             event.notify, event.function = _SIGEV_THREAD, _function(notify)
         else:
@@ -101,7 +103,8 @@ class Aio:
     """
 
     _begun: ClassVar[bool] = False
-    _threads: ClassVar[int | None] = None
+    _threads: ClassVar[int] = 20
+    """The default is glibc's."""
 
     def __init__(self) -> None:
         library = _library()
@@ -119,26 +122,34 @@ class Aio:
         OSError (EBUSY).
         """
         if Aio._begun and threads != Aio._threads:
-            raise OSError(
-                errno.EBUSY,
-                f"aio_init: {threads} threads asked, but this process has begun to read with "
-                f"{Aio._threads or 'the default number'}; use a new process",
-            )
+            raise OSError(errno.EBUSY, aio_has_begun(threads, Aio._threads))
         # Zero would let every helper end as soon as it has nothing to do; 1 s is glibc's default.
         self._init(ctypes.byref(_Aioinit(threads=threads, num=threads, idle_time=1)))
         Aio._threads = threads
 
-    def read(self, fd: int, nbytes: int, notify: _Notify) -> None:
+    def under_way(self, fd: int) -> bool:
+        """Whether a read on `fd` has been begun, and its result has not been taken."""
+        read = self._reads.get(fd)
+        return read is not None and read.under_way
+
+    def read(self, fd: int, nbytes: int, notify: _Notify, tag: int | None = None) -> None:
         """Begin to read at most `nbytes` from `fd`, aio_read(3); raises OSError if refused.
+
+        `tag` is what it is called, if not by the descriptor.
 
         A signal is sent to the process when the read has finished, with si_code SI_ASYNCIO and
         `fd` as its value. When the signal queue is full (RLIMIT_SIGPENDING) no signal comes and
         the result becomes -EAGAIN, although the input has been taken from the socket. A function
         is called with `fd` in a thread that glibc makes for it, sigevent(7).
         """
-        read = self._reads.get(fd)
-        if read is None or read.nbytes != nbytes or read.notify != notify:
-            read = self._prepare(fd, nbytes, notify)
+        tag = fd if tag is None else tag
+        read = self._reads.get(tag)
+        if (
+            read is None
+            or (read.nbytes, read.notify) != (nbytes, notify)
+            or read.block.fildes != fd
+        ):
+            read = self._prepare(fd, nbytes, notify, tag)
         if self._read(read.pointer) < 0:
             number = ctypes.get_errno()
             raise OSError(number, f"aio_read: {os.strerror(number)}")
@@ -171,10 +182,10 @@ class Aio:
         if read is not None and not read.under_way:
             _in_use.discard(read)
 
-    def _prepare(self, fd: int, nbytes: int, notify: _Notify) -> _Read:
-        self.forget(fd)
+    def _prepare(self, fd: int, nbytes: int, notify: _Notify, tag: int) -> _Read:
+        self.forget(tag)
         Aio._begun = True
-        read = self._reads[fd] = _Read(fd, nbytes, notify)
+        read = self._reads[tag] = _Read(fd, nbytes, notify, tag)
         _in_use.add(read)
         return read
 

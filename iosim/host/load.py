@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from time import monotonic_ns
 
-from iosim.errors import CLOSED_EARLY, STARVED, HostRefused, RunFailed
+from iosim.errors import CLOSED_EARLY, HostRefused, RunFailed, Unanswered
 from iosim.host.child import attach
 from iosim.host.server import raise_file_limit
 
@@ -222,9 +222,8 @@ class Load:
             if wait_ns > SPIN_NS and not (closed and outstanding):
                 time.sleep((wait_ns - SPIN_NS) / 1e9)
             if not due and now_ns - last_news_ns > patience_s * 1e9:
-                raise RunFailed(
-                    f"{unanswered} of {requests} requests were not answered within "
-                    f"{patience_s:g} s; {STARVED}"
+                raise Unanswered(
+                    f"{unanswered} of {requests} requests were not answered within {patience_s:g} s"
                 )
         return {
             "begin_ns": [begin_ns],

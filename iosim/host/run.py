@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from iosim.errors import HostRefused, RunFailed
+from iosim.errors import HostRefused, RunFailed, Unanswered
 from iosim.host import thishost
 from iosim.host.child import Child, child
 from iosim.host.server import Snapshot, Task
 from iosim.kernel import Program
 from iosim.limits import check_limits
 from iosim.models import Model, get, resolve
+from iosim.program import Standstill
 from iosim.provenance import provenance
 from iosim.results import PULSE, RECORD, Run, TaskTimes
 from iosim.units import parse_seed
@@ -28,6 +29,9 @@ SETTLE_S = 0.3
 """The load starts when the program has accepted all connections, or none for this long. One that
 serves a connection to its end before the next never accepts them all; then clients hang up after
 their last reply, to let others in."""
+
+STANDSTILL_S = 5.0
+"""How long a server may take to tell how it stands."""
 
 
 def run_real(
@@ -75,7 +79,10 @@ def run_real(
         load.tell("go")
         offered_s = float(schedule.intended_ns.max()) / 1e9
         due_s = math.inf if workload.arrivals == "closed" else offered_s
-        _hear_either(load, server, offered_s * 4 + patience_s + 60, due_s, progress)
+        try:
+            _hear_either(load, server, offered_s * 4 + patience_s + 60, due_s, progress)
+        except Unanswered as error:
+            raise _explained(error, server, workload, model) from None
         after: Snapshot = server.ask("snapshot")
         sent = load.hear(20)
         seen, looks = server.ask("times")
@@ -161,6 +168,17 @@ def _hear_either(
         if progress is not None and due_s < math.inf:
             progress(min(1.0, (now_s - began_s) / due_s))
     raise RunFailed(f"the run has not ended after {timeout_s:.0f} s")
+
+
+def _explained(error: Unanswered, server: Child, workload: Workload, model: object) -> RunFailed:
+    """What the server tells of why replies stayed out."""
+    left = int(str(error).partition(" ")[0])
+    try:
+        stands: Standstill = server.ask("standstill", STANDSTILL_S)
+    except RunFailed as silent:
+        return RunFailed(f"{error}: {silent}")
+    why = stands.why(workload.requests - left, workload.connections, model)
+    return RunFailed(f"{error}: {why}" if why else str(error))
 
 
 def _records(

@@ -19,12 +19,20 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from iosim.errors import HostRefused, IosimError, RunFailed
+from iosim.errors import HostRefused, IosimError
+from iosim.forgotten import forgotten
 from iosim.host.child import Pipe, attach
 from iosim.host.kernel import HostKernel
 from iosim.host.thread import BACKLOG, Server, Thread
-from iosim.kernel import Program, drive
+from iosim.kernel import Program
+from iosim.models import Model
+from iosim.program import Standstill, begin, drive, failure, place_of
 from iosim.provenance import name_of
+
+_LOOK_S = 0.2
+"""How long a program is looked at that does not answer."""
+_BUSY_NS = 1_000_000
+"""A thread that has run for longer than that, and not come to a call, computes."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Snapshot:
     process_ns: int
     """Processor time of all threads, those included that have ended since; without the asker."""
     tasks: dict[int, Task]
+    """By the number of the program's thread; of others by their native id, negative."""
     syscalls: Counter[str]
     empty_polls: int
 
@@ -94,20 +103,24 @@ def listen(port: int) -> socket.socket:
 
 def snapshot(server: Server, ignored: int) -> Snapshot:
     """Read every thread's counters; `ignored` is the thread that asks."""
-    by_id = {thread.native_id: thread for thread in server.threads}
+    # What other threads may add to meanwhile is copied first, in one step each.
     tasks = dict(server.ended)
+    threads = [thread for thread in list(server.threads) if thread.number not in tasks]
+    by_id = {thread.native_id: thread for thread in threads}
     now_ns = time.monotonic_ns()
     process_ns = time.process_time_ns() - time.thread_time_ns()
     for tid in sorted(map(int, os.listdir("/proc/self/task"))):
-        if tid != ignored and tid not in tasks:
+        if tid != ignored:
+            thread = by_id.get(tid)
             try:
-                tasks[tid] = count(tid, by_id.get(tid))
+                tasks[-tid if thread is None else thread.number] = count(tid, thread)
             except OSError:
                 continue  # the thread has just ended
     syscalls: Counter[str] = Counter()
-    for thread in server.threads:
-        syscalls.update(thread.syscalls)
-    return Snapshot(now_ns, process_ns, tasks, syscalls, sum(t.empty_polls for t in server.threads))
+    threads = list(server.threads)
+    for thread in threads:
+        syscalls.update(dict(thread.syscalls))
+    return Snapshot(now_ns, process_ns, tasks, syscalls, sum(t.empty_polls for t in threads))
 
 
 def count(tid: int, thread: Thread | None) -> Task:
@@ -140,19 +153,53 @@ def count(tid: int, thread: Thread | None) -> Task:
     )
 
 
+def standstill(server: Server, program: Program) -> Standstill:
+    """How the program stands, by two looks at its threads."""
+    looks = []
+    for pause_s in (_LOOK_S, 0):
+        running = [thread for thread in list(server.threads) if thread.number not in server.ended]
+        made = {t.number: (sum(dict(t.syscalls).values()), _spent_ns(t)) for t in running}
+        looks.append(made)
+        time.sleep(pause_s)
+    busy = ""
+    for thread in running:
+        calls, spent_ns = looks[0].get(thread.number, (-1, 0))
+        calls_now, spent_now_ns = looks[1][thread.number]
+        if calls == calls_now and spent_now_ns - spent_ns > _BUSY_NS:
+            frame = sys._current_frames().get(thread.ident)
+            busy = place_of(frame)
+    return Standstill(
+        accepted=len(server.every_connection),
+        ended=not running,
+        asleep=all(looks[0].get(n) == made for n, made in looks[1].items()),
+        busy=busy,
+        hint=None if isinstance(getattr(program, "__self__", None), Model) else forgotten(program),
+    )
+
+
+def _spent_ns(thread: Thread) -> int:
+    """Processor time of a thread of the program so far."""
+    try:
+        return time.clock_gettime_ns((~thread.native_id << 3) | 6)
+    except OSError:
+        return 0  # it has just ended
+
+
 def run(pipe: Pipe, program: Program, server: Server) -> None:
     """Run the program in this thread until the parent has had enough of it."""
 
     def guarded(program: Program, *args: Any) -> None:
-        kernel = HostKernel(server, f"{name_of(program)} {len(server.threads)}")
+        name = name_of(program)
+        kernel = HostKernel(server, name)
+        kernel.name = f"{name} {kernel.number}"
         try:
-            drive(program(kernel, *args))
-        except IosimError as error:
-            pipe.tell(error)
-        except BaseException:
-            pipe.tell(RunFailed(f"the program failed: {traceback.format_exc().strip()}"))
+            drive(begin(program, kernel, *args))
+        except BaseException as error:
+            told = failure(name, error)
+            told.add_note(traceback.format_exc())
+            pipe.tell(told)
         finally:
-            server.ended[kernel.native_id] = count(kernel.native_id, kernel)
+            server.ended[kernel.number] = count(kernel.native_id, kernel)
             del kernel.buffer  # there may be a thread for every request
 
     def control() -> None:
@@ -168,6 +215,8 @@ def run(pipe: Pipe, program: Program, server: Server) -> None:
                 pipe.tell(len(server.every_connection))
             elif request == "snapshot":
                 pipe.tell(snapshot(server, me))
+            elif request == "standstill":
+                pipe.tell(standstill(server, program))
             elif request == "times":
                 times = {
                     c.peer_port: (c.noticed_at_ns, c.copied_at_ns, c.done_at_ns)
@@ -201,4 +250,4 @@ def main() -> None:
     except IosimError as error:
         pipe.tell(error)
         return
-    run(pipe, program, Server(listener, workload, seed))
+    run(pipe, program, Server(listener, workload, seed, replies_only=True))

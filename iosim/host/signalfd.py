@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Collection
 from io import FileIO
 from time import monotonic_ns
 
+from iosim.arguments import MOST_SIGNALS, error, signal_set, whole
 from iosim.host import siglib
 from iosim.host.thread import Thread
 from iosim.kernel import Call
@@ -17,6 +17,7 @@ class SignalfdCalls(Thread):
     """signalfd, and read of one."""
 
     def signalfd(self, signals: Collection[int], nonblocking: bool = False) -> Call[int]:
+        signals = signal_set(signals)
         self.syscalls["signalfd4"] += 1
         fd = siglib.signalfd(signals, nonblocking)
         self.server.files[fd] = FileIO(fd)
@@ -24,10 +25,11 @@ class SignalfdCalls(Thread):
         yield
 
     def read_signals(self, fd: int, count: int) -> Call[list[tuple[int, int]]]:
+        count = min(whole("count", count), MOST_SIGNALS)
         self.syscalls["read"] += 1
         if not isinstance(self.server.files.get(fd), FileIO):
-            os.fstat(fd)  # raises EBADF for one that is not open
-            raise OSError(errno.EINVAL, "not a signalfd")
+            self.server.must_be_open(fd)
+            raise error(errno.EINVAL, "not a signalfd")
         self.free_since_ns = began_ns = monotonic_ns()
         try:
             taken = siglib.read_signals(fd, count)

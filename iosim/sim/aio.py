@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar
 
+from iosim.arguments import (
+    SIGNALS,
+    aio_has_begun,
+    error,
+    notification,
+    size,
+    under_way,
+    whole,
+)
 from iosim.kernel import EAGAIN, Call, Notify
 from iosim.sim.pending import AioReads, Read
 from iosim.sim.sockets import release, take
@@ -41,11 +51,15 @@ class Helper(Thread):
 
     def _carry_out(self, pool: AioReads, fd: int, nbytes: int, notify: Notify) -> Call[None]:
         """Read, and report the end of it."""
-        file = self.system.files[fd]
         pool.busy[fd] = None
-        taken = yield from self.read(file, nbytes)
-        yield from self.pay()
-        file.copied_ns = self.now_ns
+        try:
+            file = self.system.file(fd)
+            taken = yield from self.read(file, nbytes)
+            yield from self.pay()
+            file.copied_ns = self.now_ns
+        except OSError as failed:
+            # What is no socket is "unsuitable for reading" (read(2), EINVAL).
+            taken = -errno.EINVAL if failed.errno == errno.ENOTSOCK else -(failed.errno or 0)
         pool.results[fd] = taken
         self.report(fd, notify)
         yield from self.pay()
@@ -70,7 +84,7 @@ class Helper(Thread):
         """Sleep until there is data, and take it."""
         prices = self.system.prices
         self.debt_ns += prices.aio_take_ns
-        while not file.readable():
+        while not (file.unread or file.readable()) and nbytes:
             yield from self.pay()
             if not file.readable():
                 yield from self.sleep_on(file)
@@ -108,16 +122,28 @@ class AioCalls(Thread):
     helper_type: ClassVar[type[Helper]] = Helper
 
     def aio_init(self, threads: int) -> Call[None]:
-        self.system.aio.limit = threads
+        pool = self.system.aio
+        # glibc makes at least one of them.
+        threads = max(1, whole("threads", threads))
+        if pool.started and threads != pool.limit:
+            raise OSError(errno.EBUSY, aio_has_begun(threads, pool.limit))
+        pool.limit = threads
         return
         yield
 
     def aio_read(self, fd: int, nbytes: int, notify: Notify) -> Call[None]:
+        if notify.__class__ is not int or not 0 < notify < SIGNALS:
+            notification(notify)
+        if fd.__class__ is not int or nbytes.__class__ is not int or nbytes < 0:
+            fd, nbytes = whole("fd", fd), size("nbytes", nbytes)
         if self.debt_ns:
             yield from self.pay()
         system = self.system
         pool = system.aio
         system.syscalls["aio_read"] += 1
+        if fd in pool.begun:
+            raise under_way(fd)
+        pool.begun.add(fd)
         if fd in pool.busy:
             pool.busy[fd] = (nbytes, notify)
             self.charge(system.prices.aio_read_ns)
@@ -131,4 +157,10 @@ class AioCalls(Thread):
         system = self.system
         system.syscalls["aio_return"] += 1
         self.charge(system.prices.aio_return_ns)
-        return system.aio.results.pop(fd)
+        pool = system.aio
+        if fd not in pool.begun:
+            raise error(errno.EINVAL, f"no read has been begun on {whole('fd', fd)}")
+        if fd not in pool.results:
+            return -errno.EINPROGRESS
+        pool.begun.remove(fd)
+        return pool.results.pop(fd)

@@ -8,6 +8,7 @@ from typing import Any
 from iosim.costs import CostProfile
 from iosim.kernel import Call, Program
 from iosim.machine import Machine
+from iosim.program import begin, failure
 from iosim.provenance import name_of
 from iosim.sim.cpu import Core, Cpu, Task
 from iosim.sim.engine import Environment
@@ -50,8 +51,13 @@ def boot(
         system.gil = Gil(stream(seed, "gil"))
 
     def start(program: Program, *args: Any) -> SimKernel:
-        thread = in_program(system, f"{name_of(program)} {len(system.tasks)}")
-        system.launch(thread, program(thread, *args))
+        name = name_of(program)
+        thread = in_program(system, f"{name} {len(system.tasks)}")
+        try:
+            begun = begin(program, thread, *args)
+        except (Exception, SystemExit) as error:
+            raise failure(name, error) from error
+        system.launch(thread, begun)
         return thread
 
     def kernel_thread(name: str, core: Core, work: Callable[[Task], Call[None]]) -> Task:

@@ -13,6 +13,7 @@ from typing import Any
 import simpy
 
 from iosim.errors import CLOSED_EARLY, RunFailed
+from iosim.program import unasked
 from iosim.sim.engine import Alarm, Environment, Pause, call_in
 from iosim.sim.generator import NOBODY, Generator
 from iosim.sim.nic import Card
@@ -223,6 +224,8 @@ class Clients:
         unsent = nbytes
         while unsent:
             number, sent = connection.answering, connection.sent
+            if number == connection.reading:
+                raise unasked(connection, nbytes, nbytes - unsent)
             if not sent:
                 self._records.done_ns[number] = now_ns
             part = self._reply_bytes - sent

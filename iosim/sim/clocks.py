@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from simpy import Event
+
 from iosim.kernel import Call
+from iosim.sim.cpu import NOTHING
 from iosim.sim.states import TaskState
 from iosim.sim.thread import Thread
 
@@ -26,14 +31,16 @@ class ClockCalls(Thread):
 
     def nothing(self) -> Call[None]:
         self.charge(self.system.prices.user_ns)
-        return
-        yield
+        yield from self._let_time_pass()
 
     def getppid(self) -> Call[None]:
         self.system.syscalls["getppid"] += 1
         self.charge(self.system.prices.syscall_ns)
-        return
-        yield
+        yield from self._let_time_pass()
+
+    def _let_time_pass(self) -> Iterable[Event]:
+        """Have a program that makes nothing but such calls pay from time to time."""
+        return self.pay() if self.debt_ns > self.cpu.time_slice_ns else NOTHING
 
 
 def _processor_ns(thread: Thread) -> int:

@@ -9,6 +9,8 @@ from typing import Any
 import simpy
 from simpy.events import NORMAL, URGENT, EventPriority
 
+from iosim.program import not_a_call
+
 __all__ = ["FIRST", "Alarm", "Environment", "Pause", "Process", "Timer", "call_in", "events_made"]
 
 _TOLD_AFTER = 10_000
@@ -133,7 +135,11 @@ class Process(simpy.Process):
         except StopIteration as end:
             self.succeed(end.value)
         else:
-            target.callbacks.append(self._go_on)
+            try:
+                target.callbacks.append(self._go_on)
+            except AttributeError:
+                # What waits is a program, which takes this for an error in its own line.
+                self._generator.throw(not_a_call(target))
 
 
 class Pause(simpy.Event):

@@ -31,7 +31,7 @@ class GilThread(Thread):
 
     def waits_for_lock(self) -> bool:
         gil = self.system.gil
-        return self in gil.waiting or gil.forced is self
+        return gil.forced is self or any(task is self for task, _ in gil.waiting)
 
     def pay(self) -> Iterable[simpy.Event]:
         if len(self.system.tasks) == 1:

@@ -10,6 +10,8 @@ import numpy as np
 
 from iosim.errors import RunFailed
 from iosim.kernel import SIGIO, SIGRTMIN, Notify, SignalHandler
+from iosim.program import failure
+from iosim.provenance import name_of
 from iosim.sim.cpu import Task
 
 ALL_SIGNALS = frozenset(range(1, 65))
@@ -125,6 +127,10 @@ class Signals:
         for signal in signals:
             self._handlers.setdefault(signal, lambda _: None)
 
+    def handled(self) -> Collection[int]:
+        """Those that have a handler."""
+        return self._handlers.keys()
+
     def handle(self, signal: int) -> None:
         """Run the signal's handler."""
         if signal not in self._handlers:
@@ -132,7 +138,12 @@ class Signals:
                 f"signal {signal} ends the program, its default action: "
                 "block it (sigblock) or install a handler (sigaction) before it can come"
             )
-        self._handlers[signal](signal)
+        handler = self._handlers[signal]
+        try:
+            handler(signal)
+        except Exception as error:
+            # It may run while no thread of the program does.
+            raise failure(name_of(handler), error) from error
 
 
 Read = tuple[int, int, Notify]
@@ -156,7 +167,14 @@ class AioReads:
         self.helpers = 0
         self.started = 0
         """How many there have ever been."""
+        self.begun: set[int] = set()
+        """Descriptors of reads whose results have not been taken."""
         self.results: dict[int, int] = {}
+
+    def forget(self, fd: int) -> None:
+        """A descriptor is closed: nobody can take the result of a read on it any more."""
+        self.begun.remove(fd)
+        self.results.pop(fd, None)
 
 
 class Gil:

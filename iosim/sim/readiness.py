@@ -6,8 +6,9 @@ import errno
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import chain
+from typing import Any
 
-from iosim.errors import IosimError
+from iosim.arguments import MOST_EVENTS, epoll_events, error, selectable, size, whole, wrong
 from iosim.kernel import (
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
@@ -16,16 +17,19 @@ from iosim.kernel import (
     EPOLLEXCLUSIVE,
     EPOLLIN,
     EPOLLONESHOT,
-    FD_SETSIZE,
     Call,
     FdSet,
 )
-from iosim.sim.memory import Memory
-from iosim.sim.system import File, System, Watcher, error
+from iosim.sim.system import File, System, Watcher
 from iosim.sim.thread import Deadline, Thread
 
 EPOLL_LEVELS = 5
 """How many instances may watch one another: EP_MAX_NESTS of Linux, which counts the steps, is 4."""
+
+_USUAL_EVENTS = frozenset((EPOLLIN, EPOLLIN | EPOLLET, EPOLLIN | EPOLLEXCLUSIVE))
+
+_MANY = 1 << 20
+"""No program has so many descriptors, or asks for so many events: one that does is looked at."""
 
 MICROSECOND_NS = 1_000
 MILLISECOND_NS = 1_000_000
@@ -35,16 +39,24 @@ MILLISECOND_NS = 1_000_000
 class WatchedSet:
     """The descriptors of a select or poll call, by descriptor, in the order they were added."""
 
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._memory = system.memory
         self._order: dict[int, int] = {}
         self._added = 0
+        self._closings = len(system.closed)
+        """How many had been closed when the set was last looked through for them."""
+        self._suspects: dict[int, None] = {}
+        """Those that have been closed, or were not open when they were added."""
         self.highest = -1
         """The highest descriptor."""
 
     def add(self, fd: int) -> None:
+        fd = self.checked(fd)
         if fd not in self._order:
             self._memory.add("poll_entries")
+        if not self._system.is_open(fd):
+            self._suspects[fd] = None
         self._order.setdefault(fd, self._added)
         self._added += 1
         self.highest = max(self.highest, fd)
@@ -52,6 +64,7 @@ class WatchedSet:
     def discard(self, fd: int) -> None:
         if self._order.pop(fd, None) is not None:
             self._memory.remove("poll_entries")
+        self._suspects.pop(fd, None)
         if fd == self.highest:
             self.highest = max(self._order, default=-1)
 
@@ -60,6 +73,23 @@ class WatchedSet:
 
     def __len__(self) -> int:
         return len(self._order)
+
+    @staticmethod
+    def checked(fd: int) -> int:
+        """A descriptor that may be added."""
+        return whole("fd", fd, 0)
+
+    def not_open(self) -> list[int]:
+        """Those that name no open file."""
+        closed = self._system.closed
+        if self._closings < len(closed):
+            for fd in closed[self._closings :]:
+                if fd in self._order:
+                    self._suspects[fd] = None
+            self._closings = len(closed)
+        if not self._suspects:
+            return []
+        return [fd for fd in self._suspects if not self._system.is_open(fd)]
 
     def by_number(self, fd: int) -> int:
         """How many come before a descriptor in the order of numbers, if there are no gaps."""
@@ -70,6 +100,16 @@ class WatchedSet:
         those that have been are counted as if they were evenly spread."""
         first = next(iter(self._order.values()))
         return (self._order[fd] - first) * len(self._order) / (self._added - first)
+
+
+class SelectSet(WatchedSet):
+    """The descriptors of a select call."""
+
+    checked = staticmethod(selectable)
+
+
+class PollSet(WatchedSet):
+    """The descriptors of a poll call."""
 
 
 def unlisted(system: System) -> Iterator[File]:
@@ -281,22 +321,22 @@ class ReadinessCalls(Thread):
     __slots__ = ()
 
     def fd_set(self) -> FdSet:
-        return WatchedSet(self.system.memory)
+        return SelectSet(self.system)
 
     def poll_set(self) -> FdSet:
-        return WatchedSet(self.system.memory)
+        return PollSet(self.system)
 
     def select(self, fds: FdSet, timeout_ns: int | None = None) -> Call[list[int]]:
-        assert isinstance(fds, WatchedSet)
-        if fds.highest >= FD_SETSIZE:
-            raise IosimError(
-                f"select cannot watch descriptor {fds.highest}: an fd_set holds 0 to "
-                f"{FD_SETSIZE - 1}; use fewer connections or the model poll or epoll"
-            )
+        if not isinstance(fds, SelectSet):
+            raise wrong("fds", fds, "a set that kernel.fd_set() gives")
         yield from self.pay()
-        deadline = None if timeout_ns is None else Deadline(self, timeout_ns, MICROSECOND_NS)
+        deadline = None
+        if timeout_ns is not None:
+            deadline = Deadline(self, size("timeout_ns", timeout_ns), MICROSECOND_NS)
         prices = self.system.prices
         self.system.syscalls["select"] += 1
+        if not_open := fds.not_open():
+            raise error(errno.EBADF, not_open[0])
         # Of the numbers that are not watched only the bit is looked at.
         scan_ns = (
             len(fds) * prices.select_fd_ns
@@ -306,13 +346,20 @@ class ReadinessCalls(Thread):
         return (yield from self._scan(fds, prices.select_ns, scan_ns, fds.by_number, deadline))
 
     def poll(self, fds: FdSet, timeout_ns: int | None = None) -> Call[list[int]]:
-        assert isinstance(fds, WatchedSet)
+        if not isinstance(fds, PollSet):
+            raise wrong("fds", fds, "a set that kernel.poll_set() gives")
         yield from self.pay()
-        deadline = None if timeout_ns is None else Deadline(self, timeout_ns, MILLISECOND_NS)
+        deadline = self._deadline(timeout_ns)
         prices = self.system.prices
         self.system.syscalls["poll"] += 1
         scan_ns = len(fds) * prices.poll_fd_ns + prices.scan_miss_ns(len(fds))
         return (yield from self._scan(fds, prices.poll_ns, scan_ns, fds.by_adding, deadline))
+
+    def _deadline(self, timeout_ns: int | None) -> Deadline | None:
+        """When poll or epoll_wait gives up."""
+        if timeout_ns is None or (timeout_ns := whole("timeout_ns", timeout_ns)) < 0:
+            return None
+        return Deadline(self, timeout_ns, MILLISECOND_NS)
 
     def _scan(
         self,
@@ -349,7 +396,10 @@ class ReadinessCalls(Thread):
             joined = max(0, position(ready[0]))
             self.debt_ns += round(joined * prices.scan_join_fd_ns)
         self.charge(base_ns + round(scan_ns + joined * prices.scan_leave_fd_ns))
-        self.noticed(ready)
+        try:
+            self.noticed(ready)
+        except IndexError:  # of a number that no file has had
+            self.noticed(list(filter(self.system.is_open, ready)))
         return ready
 
     def _readable(self, fds: WatchedSet) -> list[int]:
@@ -357,7 +407,8 @@ class ReadinessCalls(Thread):
         system = self.system
         system.current = self
         others = [file.fd for file in unlisted(system) if file.fd in fds and file.readable()]
-        return [fd for fd in system.readable if fd in fds] + others
+        # What is not open is reported at once: POLLNVAL of poll(2).
+        return [fd for fd in system.readable if fd in fds] + others + fds.not_open()
 
     def epoll_create(self) -> Call[int]:
         yield from self.pay()
@@ -372,6 +423,8 @@ class ReadinessCalls(Thread):
         system = self.system
         system.syscalls["epoll_ctl"] += 1
         self.charge(system.prices.epoll_ctl_ns)
+        if op != EPOLL_CTL_DEL and events not in _USUAL_EVENTS:
+            events = epoll_events(events)
         file, epoll = system.file(fd), self._epoll(epfd)
         system.current = self
         if file is epoll:
@@ -394,6 +447,8 @@ class ReadinessCalls(Thread):
                 raise error(errno.ELOOP)
             interest.arm(file)
             system.memory.add("epoll_items")
+        elif whole("op", op) not in (EPOLL_CTL_DEL, EPOLL_CTL_MOD):
+            raise error(errno.EINVAL, f"op = {op}")
         elif old is None:
             raise error(errno.ENOENT)
         elif op == EPOLL_CTL_DEL:
@@ -406,8 +461,11 @@ class ReadinessCalls(Thread):
             file.watchers = tuple(new if watcher is old else watcher for watcher in file.watchers)
             new.arm(file)
 
-    def _epoll(self, epfd: int) -> EpollInstance:
-        """The epoll instance of that descriptor; raises OSError as epoll_ctl(2) says."""
+    def _epoll(self, epfd: int, max_events: int = 1) -> Any:
+        """The epoll instance of that descriptor; raises OSError as epoll_ctl(2) and epoll_wait(2)
+        say."""
+        if size("max_events", max_events, 1) > MOST_EVENTS:
+            raise error(errno.EINVAL, f"max_events = {max_events}")
         file = self.system.file(epfd)
         if not isinstance(file, EpollInstance):
             raise error(errno.EINVAL)
@@ -418,10 +476,15 @@ class ReadinessCalls(Thread):
     ) -> Call[list[int]]:
         if self.debt_ns:
             yield from self.pay()
-        deadline = None if timeout_ns is None else Deadline(self, timeout_ns, MILLISECOND_NS)
+        deadline = None if timeout_ns is None else self._deadline(timeout_ns)
         system = self.system
         system.syscalls["epoll_wait"] += 1
-        epoll: EpollInstance = system.files[epfd] or self._epoll(epfd)
+        try:
+            # With no event at most it is negative too.
+            found = 0 <= (epfd | max_events - 1) < _MANY and system.files[epfd]
+        except (IndexError, TypeError):
+            found = None
+        epoll: EpollInstance = found or self._epoll(epfd, max_events)
         while not (ready := epoll.harvest(self, max_events)):
             # Woken in vain, the thread owes for the wake-up before it can sleep again.
             if self.debt_ns:

@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
+from iosim.arguments import A_RING, error, not_lent, ring_number, size, whole, wrong
 from iosim.errors import sq_full
-from iosim.kernel import EAGAIN, Call, Completion, Kernel
+from iosim.kernel import EAGAIN, EPIPE, Call, Completion, Kernel
 from iosim.sim.engine import Alarm
-from iosim.sim.sockets import Connection, accept_one, put, release, take
+from iosim.sim.sockets import Connection, Listener, accept_one, put, release, take
 from iosim.sim.states import RING_REQUEST, Event, RequestState
 from iosim.sim.system import File, System
 from iosim.sim.thread import Thread
@@ -25,6 +26,12 @@ COMPLETE = Event(RING_REQUEST, "complete")
 COMPLETE_WITH_MORE = Event(RING_REQUEST, "complete with more")
 
 PREPARED, ARMED = RequestState.PREPARED, RequestState.ARMED
+
+_ON: dict[str, type[File]] = {"accept": Listener, "recv": Connection, "send": Connection}
+"""What the operations are for."""
+
+_WANTS = {"accept": "backlog", "recv": "unread", "send": "out"}
+"""What the calls of the same names look for first."""
 
 _MOST_ENTRIES, _MOST_COMPLETIONS, _MOST_BUFFERS = 1 << 15, 1 << 16, 1 << 15
 
@@ -100,7 +107,9 @@ Posted = tuple[Completion, Connection | None, int]
 class Ring:
     """Both rings and the work between them."""
 
-    def __init__(self, entries: int, cq_entries: int) -> None:
+    def __init__(self, owner: Thread, entries: int, cq_entries: int) -> None:
+        self.owner = owner
+        """The thread that has made it (IORING_SETUP_SINGLE_ISSUER)."""
         self.entries = entries
         self.space_left = entries
         """Submissions that can be prepared."""
@@ -116,6 +125,8 @@ class Ring:
         """What did not fit it (IORING_FEAT_NODROP)."""
         self.buffers: deque[int] | None = None
         """Provided buffers that are free, in the order in which they were given."""
+        self.lent: set[int] = set()
+        """Those that the program has."""
         self.buffer_bytes = 0
         self.waiting: Thread | None = None
         self.wanted = 0
@@ -185,7 +196,8 @@ class RingWork(Thread):
     def _take_up(self, submission: Submission) -> None:
         """Look the descriptor up; from now on the request holds what it names."""
         files, fd = self.system.files, submission.fd
-        if 0 <= fd < len(files) and (file := files[fd]) is not None:
+        # What is of another kind refuses it, see `_refusal`.
+        if 0 <= fd < len(files) and type(file := files[fd]) is _ON[submission.opcode]:
             submission.file = file
             file.holders += 1
         if submission.multishot:
@@ -195,7 +207,7 @@ class RingWork(Thread):
         """The result of a submission, or None if it has been armed."""
         system, prices, file = self.system, self.system.prices, submission.file
         if file is None:
-            return -errno.EBADF
+            return self._refusal(submission)
         if submission.opcode == "send":
             # All of it, in several steps if need be (MSG_WAITALL, io_uring_prep_send(3)).
             left = submission.nbytes - submission.sent
@@ -222,6 +234,15 @@ class RingWork(Thread):
         if result > 0:
             self.debt_ns += system.copy_ns[result]
         return result
+
+    def _refusal(self, submission: Submission) -> int:
+        """What comes of a request on a descriptor that is not open, or names another kind of file:
+        that of the call."""
+        try:
+            getattr(self.system.file(submission.fd), _WANTS[submission.opcode])
+        except OSError as error:
+            return -(error.errno or 0)
+        return EPIPE
 
     def _go_on(self, submission: Submission) -> Call[None]:
         """A multishot request takes what there is, a completion at a time, and stays armed.
@@ -273,6 +294,7 @@ class RingWork(Thread):
         completion = Completion((submission.user_data, result))
         if buffer is not None:
             completion.buffer = buffer
+            ring.lent.add(buffer)
         if more:
             completion.more = True
         source, copied_ns = None, 0
@@ -398,11 +420,14 @@ class RingCalls(RingWork, Kernel):
         yield from self.pay()
         system = self.system
         system.syscalls["io_uring_setup"] += 1
-        room = 4 * entries if cq_entries is None else cq_entries
+        entries = whole("entries", entries)
+        room = 4 * entries if cq_entries is None else whole("cq_entries", cq_entries)
+        if sqpoll_idle_ns is not None:
+            sqpoll_idle_ns = size("sqpoll_idle_ns", sqpoll_idle_ns)
         sizes = _rounded(entries, _MOST_ENTRIES), _rounded(room, _MOST_COMPLETIONS)
         if entries < 1 or room < 1 or sizes[1] < sizes[0]:
-            raise OSError(errno.EINVAL, "io_uring_setup: Invalid argument")
-        ring = Ring(*sizes)
+            raise error(errno.EINVAL, "io_uring_setup")
+        ring = Ring(self, *sizes)
         if sqpoll_idle_ns is not None:
             idle_ns = max(1, -(-sqpoll_idle_ns // 1_000_000)) * 1_000_000
             ring.sq_thread = self.sq_thread_type(system, ring, idle_ns)
@@ -410,7 +435,10 @@ class RingCalls(RingWork, Kernel):
         return ring
 
     def sq_space_left(self, ring: Ring) -> int:
-        return ring.space_left
+        try:
+            return ring.space_left
+        except AttributeError:
+            raise wrong("ring", ring, A_RING) from None
 
     def prep_accept(self, ring: Ring, listener: int, user_data: Any) -> None:
         self._prepare(Submission(ring, "accept", listener, 0, user_data))
@@ -429,29 +457,60 @@ class RingCalls(RingWork, Kernel):
 
     def _prepare(self, submission: Submission) -> None:
         """Put an entry into the submission queue; that takes the program's own time."""
-        submission.ring.prepare(submission)
+        try:
+            if (submission.fd | submission.nbytes) < 0:
+                raise TypeError
+            submission.ring.prepare(submission)
+        except (AttributeError, TypeError):
+            self._prepare_checked(submission)
         prep_ns = self.system.prices.uring_prep_ns
         self.debt_ns += prep_ns
         self.debt_user_ns += prep_ns
 
+    def _prepare_checked(self, submission: Submission) -> None:
+        """Put an entry into the queue that there is something wrong with, or its descriptor."""
+        if not isinstance(submission.ring, Ring):
+            raise wrong("ring", submission.ring, A_RING)
+        whole("fd", submission.fd)
+        ring_number("nbytes", submission.nbytes)
+        submission.ring.prepare(submission)
+
+    def _own(self, ring: Any) -> None:
+        """Whether a ring may be used here (IORING_SETUP_SINGLE_ISSUER of io_uring_setup(2))."""
+        if not isinstance(ring, Ring):
+            raise wrong("ring", ring, A_RING)
+        if ring.owner is not self:
+            raise error(errno.EEXIST, "the ring is that of another thread")
+
     def io_uring_register_buffers(self, ring: Ring, count: int, nbytes: int) -> Call[None]:
+        self._own(ring)
         yield from self.pay()
         self.system.syscalls["io_uring_register"] += 1
+        count, nbytes = whole("count", count), size("nbytes", nbytes, 1)
         if not 0 < count <= _MOST_BUFFERS or count & count - 1:
-            raise OSError(errno.EINVAL, "io_uring_register: Invalid argument")
+            raise error(errno.EINVAL, f"count = {count}")
         if ring.buffers is not None:
-            raise OSError(errno.EEXIST, "io_uring_register: File exists")
+            raise error(errno.EEXIST, "io_uring_register")
         ring.buffers, ring.buffer_bytes = deque(range(count)), nbytes
 
     def io_uring_return_buffer(self, ring: Ring, buffer: int) -> None:
-        assert ring.buffers is not None
-        ring.buffers.append(buffer)
+        try:
+            ring.lent.remove(buffer)
+            assert ring.buffers is not None
+            ring.buffers.append(buffer)
+        except (AttributeError, KeyError, TypeError):
+            if not isinstance(ring, Ring):
+                raise wrong("ring", ring, A_RING) from None
+            raise not_lent(buffer) from None
         self.charge(self.system.prices.uring_buffer_ns)
 
     def io_uring_needs_wakeup(self, ring: Ring) -> bool:
+        if not isinstance(ring, Ring):
+            raise wrong("ring", ring, A_RING)
         return ring.sq_thread is not None and ring.sq_thread.needs_wakeup
 
     def io_uring_submit(self, ring: Ring) -> Call[None]:
+        self._own(ring)
         yield from self.pay()
         if ring.sq_thread is None:
             self._charge_enter()
@@ -468,6 +527,9 @@ class RingCalls(RingWork, Kernel):
                 yield from self._wait(ring, 0)
 
     def io_uring_enter(self, ring: Ring, min_complete: int) -> Call[list[Completion]]:
+        self._own(ring)
+        if min_complete.__class__ is not int or min_complete < 0:
+            min_complete = whole("min_complete", min_complete, 0)
         yield from self.pay()
         if min_complete > ring.cq_entries:
             min_complete = ring.cq_entries

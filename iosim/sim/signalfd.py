@@ -6,9 +6,10 @@ import errno
 from collections.abc import Collection
 from itertools import islice
 
+from iosim.arguments import MOST_SIGNALS, error, signal_set, whole
 from iosim.kernel import Call
 from iosim.sim.sockets import release
-from iosim.sim.system import File, System, error
+from iosim.sim.system import File, System
 from iosim.sim.thread import Thread
 
 
@@ -55,6 +56,7 @@ class SignalfdCalls(Thread):
     __slots__ = ()
 
     def signalfd(self, signals: Collection[int], nonblocking: bool = False) -> Call[int]:
+        signals = signal_set(signals)
         yield from self.pay()
         system = self.system
         system.syscalls["signalfd4"] += 1
@@ -69,6 +71,7 @@ class SignalfdCalls(Thread):
         system = self.system
         prices = system.prices
         system.syscalls["read"] += 1
+        count = min(whole("count", count), MOST_SIGNALS)
         file = system.file(fd)
         if not isinstance(file, SignalFile) or count < 1:
             raise error(errno.EINVAL)
@@ -85,7 +88,7 @@ class SignalfdCalls(Thread):
             yield from self.sleep_on(file)
             self.awaited = ()
         self.charge(prices.signalfd_ns + (len(taken) - 1) * prices.signalfd_event_ns)
-        self.noticed([about for _, about in taken if about >= 0])
+        self.noticed([about for _, about in taken if 0 <= about < len(system.files)])
         if not file.holders:
             release(system, file)
         return taken

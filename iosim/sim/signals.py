@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from iosim.arguments import handled_signal, signal_number, signal_set, to_expect, whole
 from iosim.kernel import SIGIO, Call, SignalHandler
 from iosim.sim.pending import ALL_SIGNALS
 from iosim.sim.system import File
@@ -31,24 +32,34 @@ class SignalCalls(Thread):
     __slots__ = ()
 
     def sigaction(self, signal: int, handler: SignalHandler) -> Call[None]:
+        signal = handled_signal(signal, handler, self._is_main())
         yield from self.pay()
         self.system.syscalls["rt_sigaction"] += 1
         self.system.signals.install(signal, handler)
 
     def sigblock(self, signals: Iterable[int]) -> Call[None]:
+        wanted = signal_set(signals)
         yield from self.pay()
         self.system.syscalls["rt_sigprocmask"] += 1
-        self.blocked = self.blocked.union(signals)
-        self.system.signals.expect(signals)
+        handlers = self.system.signals
+        handlers.expect(to_expect(wanted, handlers.handled(), self._is_main()))
+        self.blocked = self.blocked.union(wanted)
         self.charge(self.system.prices.sigprocmask_ns)
 
     def sigunblock(self, signals: Iterable[int]) -> Call[None]:
+        wanted = signal_set(signals)
         yield from self.pay()
         self.system.syscalls["rt_sigprocmask"] += 1
-        self.blocked = self.blocked.difference(signals)
+        self.blocked = self.blocked.difference(wanted)
         self.charge(self.system.prices.sigprocmask_ns + self.run_handlers())
 
+    def _is_main(self) -> bool:
+        """Whether this is the thread that the program began in."""
+        return self is next(task for task in self.system.tasks if not task.helper)
+
     def set_async(self, fd: int, signal: int) -> Call[None]:
+        # "A value of zero means to send the default SIGIO signal" (fcntl(2), F_SETSIG).
+        signal = signal_number(signal) if whole("signal", signal) else SIGIO
         if self.debt_ns:
             yield from self.pay()
         self.system.syscalls["fcntl"] += 4
@@ -75,12 +86,15 @@ class SignalCalls(Thread):
                 self.debt_ns += system.prices.signal_handler_ns
 
     def sigwaitinfo(self, signals: Collection[int]) -> Call[tuple[int, int]]:
+        if signals is not self.wanted:
+            self.wanted = signals = signal_set(signals)
         if self.debt_ns:
             yield from self.pay()
         self.system.syscalls["rt_sigtimedwait"] += 1
         taken = yield from self._take(signals)
         self.charge(self.system.prices.sigwaitinfo_ns)
-        if taken[1] >= 0:
+        # A signal of a read may be about a descriptor that nobody has had.
+        if 0 <= taken[1] < len(self.system.files):
             self.noticed([taken[1]])
         return taken
 

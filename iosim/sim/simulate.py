@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from typing import Any
 
 import simpy
 
 from iosim.costs import CostProfile
-from iosim.errors import STARVED, RunFailed
+from iosim.errors import RunFailed
 from iosim.kernel import Program
 from iosim.limits import check_limits
 from iosim.machine import Machine
@@ -21,9 +22,11 @@ from iosim.sim.boot import boot
 from iosim.sim.clients import LOOK_NS, Clients
 from iosim.sim.engine import Environment, Pause
 from iosim.sim.interference import interfere
+from iosim.sim.patience import Patience
 from iosim.sim.sockets import Listener
 from iosim.sim.states import TaskState
 from iosim.sim.system import System
+from iosim.sim.watchdog import Watchdog
 from iosim.trace import Trace
 from iosim.units import parse_seed
 from iosim.workload import PATIENCE_NS, Workload, stream
@@ -85,9 +88,12 @@ def simulate(
         clients = Clients(system, schedule, workload.service_of(seed), listener)
         if machine.interference is not None:
             interfere(cpu, machine.interference, stream(seed, "interference"))
-        system.start(program, listener.fd)
-        env.process(_load(system, clients, patience_ns + workload.service_sum_ns))
-        _run(env, clients, progress)
+        patience = Patience(system, clients, model, patience_ns + workload.service_sum_ns)
+        # The models of the library do not run without end.
+        with nullcontext() if isinstance(model, Model) else Watchdog(env, program):
+            system.start(program, listener.fd)
+            env.process(_load(system, clients, patience))
+            _run(env, clients, progress)
         system.catch_up()
     finally:
         if collecting:
@@ -151,7 +157,9 @@ def _run(env: Environment, clients: Clients, progress: Callable[[float], object]
     env.run_to(clients.done, told if progress is not None else None)
 
 
-def _load(system: System, clients: Clients, patience_ns: int) -> Generator[simpy.Event, Any, None]:
+def _load(
+    system: System, clients: Clients, patience: Patience
+) -> Generator[simpy.Event, Any, None]:
     """Let clients connect when the program waits for them, start the load, and give up when replies
     stay out."""
     env = system.env
@@ -171,10 +179,4 @@ def _load(system: System, clients: Clients, patience_ns: int) -> Generator[simpy
         if clients.waiting != waiting:
             waiting, since_ns = clients.waiting, env.now_ns
     clients.start(hang_up=bool(waiting))
-    while clients.sending or env.now_ns - clients.news_ns < patience_ns:
-        since_ns = env.now_ns if clients.sending else clients.news_ns
-        yield Pause(env, since_ns + patience_ns)
-    raise RunFailed(
-        f"{clients.unanswered} of {system.workload.requests} requests were not answered within "
-        f"{patience_ns / 1e9:g} s; {STARVED}"
-    )
+    yield from patience.wait()

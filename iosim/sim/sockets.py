@@ -15,12 +15,16 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
+from iosim.arguments import error, size, whole
+from iosim.errors import RunFailed
 from iosim.kernel import EAGAIN, ECONNRESET, EPIPE, READ_BYTES, Call, Request
+from iosim.program import uncounted
 from iosim.sim.readiness import detach, interests_in
 from iosim.sim.signals import Owner
 from iosim.sim.states import SOCKET, Event, SocketState
-from iosim.sim.system import File, System, Watcher, error, refuses
+from iosim.sim.system import File, System, Watcher, refuses
 from iosim.sim.thread import Thread
 
 CONNECT, FIN, RST = Event(SOCKET, "connect"), Event(SOCKET, "fin"), Event(SOCKET, "rst")
@@ -66,6 +70,7 @@ class Connection(File):
         "replied_at",
         "sent",
         "state",
+        "uncounted",
         "unread",
     )
 
@@ -87,8 +92,10 @@ class Connection(File):
         back by the sender."""
         self.out: Outgoing | None = None
         """None while the way out is open and the client takes everything at once."""
+        self.uncounted = 0
+        """Bytes that the program has read, and not yet counted into requests."""
         self.received = 0
-        """Bytes of an incomplete request that the program has read."""
+        """Bytes of an incomplete request that it has counted."""
         self.sent = 0
         """Bytes of an incomplete reply that the program has sent."""
         self.copied_ns = 0
@@ -143,7 +150,7 @@ class Listener(File):
 
     wakes_one = True
     sends_signals = True
-    unread = refuses(errno.ENOTCONN)
+    unread = uncounted = refuses(errno.ENOTCONN)
     """ENOTCONN of recv(2): "The socket is associated with a connection-oriented protocol and has
     not been connected"."""
     out, shut, state = Outgoing(), True, None
@@ -167,6 +174,8 @@ class Listener(File):
         As reuseport_select_sock of Linux does: a hash, scaled down to the number of sockets.
         """
         group = self.group
+        if not group:
+            raise RunFailed(f"{connection} is refused: the program has closed its listening socket")
         return group[spread(connection.client) * len(group) >> 32 if len(group) > 1 else 0]
 
     def readable(self) -> bool:
@@ -214,10 +223,12 @@ def take(system: System, connection: Connection, nbytes: int) -> int:
     if unread > buffer_bytes:
         taken = min(nbytes, buffer_bytes)
         connection.unread = unread - taken
+        connection.uncounted += taken
         system.became_readable(connection)
         return taken
     taken = unread if unread < nbytes else nbytes
     connection.unread = unread - taken
+    connection.uncounted += taken
     if taken == unread and connection.state in RECEIVING:
         system.readable.pop(connection.fd, None)
     return taken
@@ -377,6 +388,14 @@ class Writer:
         return self._thread.cpu.wake(self._thread)
 
 
+def file_for(system: System, fd: int, nbytes: int = 0) -> Any:
+    """The file of a call that has found something wrong with its arguments, or nothing open."""
+    whole("nbytes", nbytes)
+    file = system.file(fd)
+    size("nbytes", nbytes)
+    return file
+
+
 class SocketCalls(Thread):
     """accept, recv, send, close and the application's framing."""
 
@@ -393,7 +412,11 @@ class SocketCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["accept4"] += 1
-        file = system.files[listener] or system.file(listener)
+        try:
+            file = listener >= 0 and system.files[listener]
+        except (IndexError, TypeError):
+            file = None
+        file = file or file_for(system, listener)
         while not file.backlog:
             if file.nonblocking:
                 self.found_nothing()
@@ -429,7 +452,11 @@ class SocketCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["recv"] += 1
-        connection = system.files[fd] or system.file(fd)
+        try:
+            connection = (fd | nbytes) >= 0 and system.files[fd]
+        except (IndexError, TypeError):
+            connection = None
+        connection = connection or file_for(system, fd, nbytes)
         while not connection.unread:
             if connection.state not in RECEIVING:
                 taken = int(connection.end_of_stream())
@@ -457,7 +484,7 @@ class SocketCalls(Thread):
 
     def requests(self, fd: int, nbytes: int) -> Sequence[Request]:
         system = self.system
-        connection = system.files[fd]
+        connection = self._uncounted(fd, nbytes)
         records, request_bytes = system.records, system.request_bytes
         reply_bytes = system.workload.reply_bytes
         noticed_ns, connection.noticed_ns = connection.noticed_ns, 0
@@ -478,7 +505,18 @@ class SocketCalls(Thread):
         self.debt_user_ns += framing_ns
         return complete
 
+    def _uncounted(self, fd: int, nbytes: int) -> Any:
+        """The connection on which the program has read bytes that it now counts."""
+        connection = self.system.file(fd)
+        left = connection.uncounted - whole("nbytes", nbytes, 0)
+        if left < 0:
+            raise uncounted(connection, nbytes, connection.uncounted)
+        connection.uncounted = left
+        return connection
+
     def compute(self, ns: int) -> Call[None]:
+        if ns.__class__ is not int or ns < 0:
+            ns = whole("ns", ns, 0)
         self.debt_ns += ns
         self.debt_user_ns += ns
         while self.debt_ns and self.system.signals.interrupting:
@@ -493,7 +531,11 @@ class SocketCalls(Thread):
             yield from self.pay()
         system = self.system
         system.syscalls["send"] += 1
-        connection = system.files[fd] or system.file(fd)
+        try:
+            connection = (fd | nbytes) >= 0 and system.files[fd]
+        except (IndexError, TypeError):
+            connection = None
+        connection = connection or file_for(system, fd, nbytes)
         taken = put(system, connection, nbytes)
         if taken != nbytes:
             return (yield from self._send_rest(connection, nbytes, taken))
@@ -549,7 +591,8 @@ class SocketCalls(Thread):
         system = self.system
         prices = system.prices
         system.syscalls["poll"] += 1
-        file = system.files[fd]
+        fd = whole("fd", fd, 0)
+        file = system.files[fd] if fd < len(system.files) else None
         # One that is not open is reported at once: POLLNVAL of poll(2).
         look_ns = prices.poll_fd_ns
         if file is not None and not file.writable(system.machine.send_buffer_bytes):
@@ -578,5 +621,8 @@ class SocketCalls(Thread):
         self.charge(system.prices.close_ns)
         file = system.file(fd)
         system.files[fd] = None
+        system.closed.append(fd)
+        if fd in system.aio.begun:
+            system.aio.forget(fd)
         system.readable.pop(fd, None)
         let_go(system, file)

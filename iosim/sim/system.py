@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from array import array
 from collections import defaultdict
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from iosim.arguments import error, whole
 from iosim.costs import Prices
 from iosim.kernel import Call, Request
 from iosim.machine import Machine
@@ -47,16 +47,11 @@ class Peer(Protocol):
         """A RST."""
 
 
-def error(number: int) -> OSError:
-    """What a call raises that fails with this error number, errno(3)."""
-    return OSError(number, os.strerror(number))
-
-
 def refuses(number: int) -> Any:
     """An attribute that a kind of file lacks: the call that looks for it fails with this error."""
 
     def fail(file: File) -> NoReturn:
-        raise OSError(number, f"{os.strerror(number)}: {file.fd}")
+        raise error(number, file.fd)
 
     return property(fail)
 
@@ -82,6 +77,7 @@ class File:
     state: Any = refuses(errno.ENOTSOCK)
     backlog: Any = refuses(errno.ENOTSOCK)
     limit: Any = refuses(errno.ENOTSOCK)
+    uncounted: Any = refuses(errno.ENOTSOCK)
     """Of sockets: recv(2), send(2), shutdown(2), accept(2), getsockname(2)."""
 
     harvest: Any = refuses(errno.EINVAL)
@@ -155,6 +151,7 @@ class System:
         "_switches_before_load",
         "_wakeups_before_load",
         "aio",
+        "closed",
         "copy_data_ns",
         "copy_ns",
         "cpu",
@@ -217,6 +214,8 @@ class System:
             self.request = Request(workload.service.mean_ns, workload.reply_bytes)
         self.files: list[Any] = [None, None, None]
         """By descriptor; None is closed. 0 to 2 are the standard streams."""
+        self.closed: list[int] = []
+        """Descriptors that have been closed, the oldest first."""
         self.readable: dict[int, File] = {}
         """The sockets that have something to read, in the order in which they got it."""
         self.pollers: list[Watcher] = []
@@ -258,10 +257,15 @@ class System:
 
     def file(self, fd: int) -> Any:
         """The file of a descriptor; raises OSError EBADF if it is not open."""
+        fd = whole("fd", fd)
         file = self.files[fd] if 0 <= fd < len(self.files) else None
         if file is None:
-            raise OSError(errno.EBADF, f"{os.strerror(errno.EBADF)}: {fd}")
+            raise error(errno.EBADF, fd)
         return file
+
+    def is_open(self, fd: int) -> bool:
+        """Whether a descriptor names a file."""
+        return 0 <= fd < len(self.files) and self.files[fd] is not None
 
     def launch(self, thread: Any, program: Call[None]) -> None:
         """Let a new thread run a program."""

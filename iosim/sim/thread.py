@@ -7,10 +7,11 @@ from typing import Any
 
 import simpy
 
+from iosim.program import failure
 from iosim.sim.cpu import EXIT, RUNNING, SLEEPING, Task
 from iosim.sim.engine import call_in
 from iosim.sim.pending import ALL_SIGNALS, Pending
-from iosim.sim.states import TaskState
+from iosim.sim.states import IllegalTransition, TaskState
 from iosim.sim.system import File, System
 
 EXITED = TaskState.EXITED
@@ -30,6 +31,7 @@ class Thread(Task):
         "requests_taken",
         "system",
         "user_share_ns",
+        "wanted",
     )
 
     def __init__(self, system: System, name: str, helper: bool = False) -> None:
@@ -39,6 +41,8 @@ class Thread(Task):
         """The signal mask. The C library's helpers take no signals."""
         self.awaited: Collection[int] = ()
         """Signals that the thread sleeps for, in sigsuspend, sigwaitinfo or read of a signalfd."""
+        self.wanted: Collection[int] = ()
+        """The last set of signals that it has asked for, and which is a good one."""
         self.pending = Pending()
         self.user_share_ns = system.prices.user_ns
         """What the language adds to each call."""
@@ -56,7 +60,12 @@ class Thread(Task):
     def live(self, program: Wait) -> Wait:
         """Take the core, run the program to its end, give the core back."""
         self.take_core()
-        yield from program
+        try:
+            yield from program
+        except (Exception, SystemExit) as error:
+            if self.helper or isinstance(error, IllegalTransition):
+                raise
+            raise failure(self.name.rpartition(" ")[0], error) from error
         yield from self.pay()
         # Letting go of the interpreter lock may have cost it the core, which it needs to exit.
         yield from self.come_back()

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from iosim.arguments import size, to_spawn, wrong
 from iosim.kernel import Call
 from iosim.sim.engine import call_in
 from iosim.sim.thread import Thread
@@ -25,6 +26,7 @@ class ThreadCalls(Thread):
     __slots__ = ()
 
     def spawn(self, program: Callable[..., Call[None]], *args: Any) -> Call[None]:
+        to_spawn(program, args)
         if self.debt_ns:
             yield from self.pay()
         self.system.syscalls["clone3"] += 1
@@ -36,6 +38,8 @@ class ThreadCalls(Thread):
         return Queue()
 
     def put(self, queue: Queue, item: Any) -> Call[None]:
+        if queue.__class__ is not Queue:
+            raise wrong("queue", queue, "one that kernel.queue() gives")
         if self.debt_ns:
             yield from self.pay()
         queue.items.append(item)
@@ -45,6 +49,8 @@ class ThreadCalls(Thread):
         self.charge(self.system.prices.queue_put_ns)
 
     def get(self, queue: Queue) -> Call[Any]:
+        if queue.__class__ is not Queue:
+            raise wrong("queue", queue, "one that kernel.queue() gives")
         if self.debt_ns:
             yield from self.pay()
         while not queue.items:
@@ -59,6 +65,8 @@ class ThreadCalls(Thread):
         return queue.items.popleft()
 
     def nanosleep(self, ns: int) -> Call[None]:
+        if ns.__class__ is not int or ns < 0:
+            ns = size("ns", ns)
         if self.debt_ns:
             yield from self.pay()
         prices = self.system.prices

@@ -39,7 +39,8 @@ from iosim.host.child import attach, end_with
 from iosim.host.kernel import HostKernel
 from iosim.host.server import allow_more
 from iosim.host.thread import Server
-from iosim.kernel import Call, drive
+from iosim.kernel import Call
+from iosim.program import drive
 from iosim.workload import Workload
 
 

@@ -24,7 +24,7 @@ from iosim.host.kernel import HostKernel
 from iosim.host.libaio import Aio
 from iosim.host.siglib import sigwaitinfo
 from iosim.host.thread import Server
-from iosim.kernel import drive
+from iosim.program import drive
 from iosim.workload import Workload
 
 pytestmark = pytest.mark.skipif(aio.why_not() is not None, reason=str(aio.why_not()))

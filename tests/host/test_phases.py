@@ -13,7 +13,8 @@ from iosim.host.kernel import HostKernel
 from iosim.host.run import _task_times
 from iosim.host.server import Snapshot, Task, listen
 from iosim.host.thread import Server
-from iosim.kernel import EAGAIN, Call, drive
+from iosim.kernel import EAGAIN, Call
+from iosim.program import drive
 from iosim.workload import Workload
 
 

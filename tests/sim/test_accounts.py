@@ -26,6 +26,7 @@ from iosim.sim.cpu import RUNNING, Core, Cpu, Task
 from iosim.sim.engine import call_in
 from iosim.sim.interference import interfere
 from iosim.sim.kernel import SimKernel
+from iosim.sim.patience import Patience
 from iosim.sim.simulate import _load
 from iosim.sim.sockets import Listener
 from iosim.sim.states import Event, TaskState
@@ -175,7 +176,8 @@ def test_a_run_that_is_cut_at_any_moment(
         if machine.interference is not None:
             interfere(system.cpu, machine.interference, stream(seed, "interference"))
         system.start(model.program, listener.fd)
-        env.process(_load(system, clients, PATIENCE_NS))
+        patience = Patience(system, clients, model, PATIENCE_NS)
+        env.process(_load(system, clients, patience))
         while not clients.origin_ns:
             env.step()
         for gap_ns in gaps_ns:

@@ -19,7 +19,7 @@ from iosim.machine import Machine
 from iosim.models import Epoll, Model, Poll, Select, get
 from iosim.results import Run
 from iosim.sim import simulate
-from iosim.sim.memory import Memory
+from iosim.sim.boot import boot
 from iosim.sim.readiness import WatchedSet
 from iosim.trace import Trace
 from iosim.workload import Workload
@@ -153,11 +153,11 @@ def serve_nobody(kernel: Kernel, listener: int) -> Call[None]:
 )
 def test_a_scan_beyond_l2(name: str, connections: int, took_ns: int) -> None:
     def program(kernel: Kernel, listener: int) -> Call[None]:
-        fds = kernel.poll_set()
+        fds = (kernel.poll_set if name == "poll" else kernel.fd_set)()
         for _ in range(connections):
             fds.add((yield from kernel.accept(listener)))
         yield from (kernel.poll if name == "poll" else kernel.select)(fds, 0)
-        for fd in (yield from kernel.poll(fds)):
+        for fd in (yield from (kernel.poll if name == "poll" else kernel.select)(fds)):
             nbytes = yield from kernel.recv(fd)
             for request in kernel.requests(fd, nbytes):
                 yield from kernel.send(fd, request.reply_bytes)
@@ -173,7 +173,7 @@ def test_a_scan_beyond_l2(name: str, connections: int, took_ns: int) -> None:
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 30))))
 def test_highest_is_the_highest(steps: list[tuple[bool, int]]) -> None:
-    fds = WatchedSet(Memory(Machine(), round_costs().prices()))
+    fds = WatchedSet(boot(round_costs(), Machine(), ONE, ONE.schedule(1), 1))
     for add, fd in steps:
         (fds.add if add else fds.discard)(fd)
         assert fds.highest == max((fd for fd in range(31) if fd in fds), default=-1)
@@ -271,11 +271,11 @@ def test_joins_the_wait_queues_before_the_first_that_is_ready(
             watched.add(fds[-1])
         (fd,) = yield from kernel.poll(watched)
         others = [other for other in fds if other != fd]
-        watched = kernel.poll_set()
+        watched = (kernel.poll_set if name == "poll" else kernel.fd_set)()
         for other in [*others[:ready], fd, *others[ready:]]:
             watched.add(other)
         yield from (kernel.poll if name == "poll" else kernel.select)(watched, timeout_ns)
-        yield from kernel.recv(fd)
+        kernel.requests(fd, (yield from kernel.recv(fd)))
         yield from kernel.send(fd, 64)
 
     trace = Trace()
