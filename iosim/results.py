@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from iosim.errors import IosimError
 from iosim.files import content, replacing
+from iosim.units import format_rate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,6 +151,70 @@ class Run:
         """Processor time of all the server's threads."""
         return sum(task.running_ns for task in self.tasks)
 
+    @property
+    def workers(self) -> tuple[TaskTimes, ...]:
+        """The threads among which a program of several `workers` shares out its connections; of a
+        program of the user's those that have taken requests. Empty if there is only one."""
+        threads = [task for task in self.tasks if not task.helper]
+        model = self.provenance.get("model")
+        if isinstance(model, Mapping):
+            workers = threads[: model.get("workers", 1)]
+        else:
+            workers = [thread for thread in threads if thread.requests]
+        return tuple(workers) if len(workers) > 1 else ()
+
+    @property
+    def generator(self) -> dict[str, Any] | None:
+        """How busy the load generator was, and whether it was the limit; None if it is no single
+        thread, behind a network card.
+
+        In an open loop it is saturated if it sends less than 95 % of what is offered and is busy
+        for 90 % of the time until the last request is sent; in a closed loop if it is busy for 95 %
+        of the run.
+        """
+        if self.generator_ns is None:
+            return None
+        about: dict[str, Any] = {"busy": self.generator_ns / self.elapsed_ns}
+        if self.provenance.get("workload", {}).get("arrivals") == "closed":
+            return about | {"saturated": about["busy"] >= 0.95}
+        gaps = len(self.records) - 1
+        took_ns, offered_ns = (
+            int(np.ptp(self.records[name])) for name in ("sent_ns", "intended_ns")
+        )
+        if not (gaps and took_ns and offered_ns):
+            return about | {"saturated": False}
+        busy = self.generator_ns >= 0.9 * int(self.records["sent_ns"].max())
+        return about | {
+            "saturated": busy and took_ns > offered_ns / 0.95,
+            "sent_per_s": gaps / took_ns * 1e9,
+            "offered_per_s": gaps / offered_ns * 1e9,
+        }
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What keeps the figures from meaning what they seem to."""
+        found = []
+        generator = self.generator
+        if generator is not None and generator["saturated"]:
+            said = f"it is busy for {generator['busy']:.0%} of the time"
+            if "sent_per_s" in generator:
+                sent, offered = (
+                    format_rate(generator[name]).removesuffix("/s")
+                    for name in ("sent_per_s", "offered_per_s")
+                )
+                said = f"it sends {sent} of {offered} requests/s offered"
+            found.append(f"the load generator is saturated: {said}")
+        if self.workers:
+            busiest = max(self.workers, key=lambda worker: worker.requests)
+            mean = sum(worker.requests for worker in self.workers) / len(self.workers)
+            if busiest.requests > 2 * mean:
+                found.append(
+                    f"the workers' shares are uneven: {busiest.name!r} takes "
+                    f"{busiest.requests / len(self.records):.0%} of the requests, "
+                    f"{busiest.requests / mean:.1f} times the mean of {len(self.workers)}"
+                )
+        return tuple(found)
+
     def summary(self) -> dict[str, Any]:
         """The figures of the run, as `iosim simulate --json` prints them."""
         requests = len(self.records)
@@ -179,7 +244,20 @@ class Run:
                 zip(("p50", "p99"), map(float, np.quantile(lateness, [0.5, 0.99])), strict=True)
             ),
             "wall_s": self.wall_s,
+            "warnings": list(self.warnings),
         }
+        if (generator := self.generator) is not None:
+            summary["load_generator"] = generator
+        if self.workers:
+            summary["workers"] = [
+                {
+                    "name": worker.name,
+                    "requests": worker.requests,
+                    "connections": worker.connections,
+                    "cpu_ns": worker.running_ns,
+                }
+                for worker in self.workers
+            ]
         if self.core_times:
             summary["cores"] = [asdict(core) for core in self.core_times]
         if self.events is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -123,6 +124,8 @@ def _finish(run: Run, out: Path | None, as_json: bool, costs: cache.Found | None
     if out is not None:
         run.save(out)
     summary = run.summary()
+    for warning in summary["warnings"]:
+        print(f"iosim: warning: {warning}", file=sys.stderr)
     if as_json:
         print_json(summary | ({"profile": costs.profile.name} if costs else {}))
         return
@@ -143,6 +146,13 @@ def _finish(run: Run, out: Path | None, as_json: bool, costs: cache.Found | None
         ("late sends, p99", units.format_time(summary["lateness_ns"]["p99"])),
         ("wall time", f"{summary['wall_s']:.2f} s"),
     ]
+    if (generator := summary.get("load_generator")) is not None:
+        said = "saturated, " if generator["saturated"] else ""
+        rows.append(("load generator", f"{said}busy for {generator['busy']:.0%} of the time"))
+    for worker in summary.get("workers", []):
+        share = worker["requests"] / summary["requests"]
+        said = f"{share:.0%} of the requests, {worker['connections']} connections, CPU "
+        rows.append((worker["name"], said + units.format_time(worker["cpu_ns"])))
     if run.provenance.get("machine", {}).get("nic"):
         rows.append(("packets dropped by the card", units.format_count(summary["drops"])))
     if "events_per_request" in summary:
