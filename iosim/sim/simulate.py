@@ -51,8 +51,9 @@ def simulate(
 
     `model` is a name, a model or a program of your own; `profile` a cost profile or the name of a
     shipped one; `trace` is filled with every call and what led to it, which changes no record.
-    Raises IosimError when the server takes more than `machine.memory_bytes`, which it mostly does
-    before the load starts; with `oversubscribe` it goes on all the same.
+    Raises IosimError for a run that would be too long or too large, see `iosim.limits`, and when
+    the server takes more than `machine.memory_bytes`, which it mostly does before the load starts;
+    with `oversubscribe` it goes on all the same.
     Raises RunFailed when the program can never answer the remaining requests.
     """
     began_s = time.perf_counter()
