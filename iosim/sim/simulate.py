@@ -59,12 +59,13 @@ def simulate(
 
     `model` is a name, a model or a program of your own; `profile` a cost profile or what
     `CostProfile.named` takes; `trace` is filled with every call and what led to it, which changes
-    no record.
-    Raises IosimError when the server takes more than `machine.memory_bytes`, which it mostly does
-    before the load starts; with `oversubscribe` it goes on all the same. `progress` is told the
-    share of the requests that are answered, every now and then; it changes no record.
-    Raises RunFailed when all is sent and no reply has come for `patience_ns` and what all requests
-    take to compute.
+    no record. `progress` is told the share of the requests that are answered, every now and then;
+    it changes no record either.
+
+    Raises IosimError for a run that would be too long or too large, see `iosim.limits`, and when
+    the server takes more than `machine.memory_bytes`, which it mostly does before the load starts;
+    with `oversubscribe` it goes on all the same. Raises RunFailed when all is sent and no reply has
+    come for `patience_ns` and what all requests take to compute.
     """
     began_s = time.perf_counter()
     workload = workload or Workload()

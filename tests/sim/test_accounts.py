@@ -140,7 +140,7 @@ SHARED = [
     Aio(completion="callback"),
 ]
 WHOSE = st.sampled_from([*map(get, MODELS), *SHARED])
-TAKING = Interference(per_s=40_000, duration_ns=[100, 3_000, 70_000])
+TAKING = Interference(per_s=20_000, duration_ns=[100, 3_000, 70_000])
 MACHINES = [
     Machine(),
     Machine(cores=2, protected_slice_ns=0),
