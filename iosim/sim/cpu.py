@@ -44,7 +44,7 @@ class Scan(Protocol):
         """The user time of the tries up to now."""
 
     def break_off(self) -> None:
-        """Another thread wants the core: make the tries to come one by one."""
+        """Another thread wants the core: from now on the thread is as if it made each try."""
 
 
 RUNNING, RUNNABLE, SLEEPING = TaskState.RUNNING, TaskState.RUNNABLE, TaskState.SLEEPING
@@ -522,7 +522,9 @@ class Cpu:
             # Alone up to now.
             running.lag_ns, running.lag_since_ns = 0, core.excess_ns
         task.lag_since_ns = core.share_ns
-        if running.scan is None and self.may_preempt(running, task):
+        if running.scan is not None:
+            running.scan.break_off()
+        if self._may_preempt(running, task):
             if running.preemptible:
                 running.be_preempted()
                 core.enqueue(running)
@@ -534,7 +536,7 @@ class Cpu:
             core.enqueue(task)
         return False
 
-    def may_preempt(self, running: Task, task: Task) -> bool:
+    def _may_preempt(self, running: Task, task: Task) -> bool:
         """Whether `task`, which wakes up, takes the core from the one that has it.
 
         That one is protected for its first base slice (RUN_TO_PARITY of Linux's scheduler), but
