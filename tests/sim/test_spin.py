@@ -110,7 +110,7 @@ MACHINES = st.sampled_from(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(MODELS, WORKLOADS, MACHINES, st.integers(0, 2**32), st.sampled_from([NATIVE, AT_ONCE]))
 def test_jumping_over_empty_tries_is_exact(
     model: Model, workload: Workload, machine: Machine, seed: int, profile: CostProfile
