@@ -44,7 +44,7 @@ class Scan(Protocol):
         """The user time of the tries up to now."""
 
     def break_off(self) -> None:
-        """Another thread wants the core: make the tries to come one by one."""
+        """Another thread wants the core: from now on the thread is as if it made each try."""
 
 
 RUNNING, RUNNABLE, SLEEPING = TaskState.RUNNING, TaskState.RUNNABLE, TaskState.SLEEPING
@@ -78,6 +78,7 @@ class Task:
         "interrupted",
         "lag_ns",
         "lag_since_ns",
+        "made_up",
         "name",
         "paid_at_ns",
         "pinned",
@@ -123,6 +124,8 @@ class Task:
         """Something is to be made up for when the payment under way ends."""
         self.held_up_ns = 0
         """How much."""
+        self.made_up: Alarm | None = None
+        """Goes off when the thread has made up for all, while it does."""
         self.state = SLEEPING
         self.core = cpu.cores[0]
         self.alarm = Alarm(cpu.env)
@@ -224,7 +227,10 @@ class Task:
             self.held_up_ns = 0
             if self.paid_at_ns <= self.env.now_ns:
                 break
-            yield Pause(self.env, self.paid_at_ns)
+            self.made_up = Alarm(self.env)
+            self.made_up.ring_at(self.paid_at_ns)
+            yield self.made_up
+            self.made_up = None
         self.disturbed = False
 
     def come_back(self) -> Work:
@@ -351,12 +357,13 @@ class Task:
         user_ns = self.passed_user_ns()
         core.account.book_run(now_ns, user_ns - self.booked_user_ns, later_ns)
         self.booked_user_ns = user_ns
-        # The rest of the interrupt work holds up the other one.
-        self.held_up_ns = max(0, self.held_up_ns - later_ns)
+        # The rest of the interrupt work holds up the other one. If this one is already making up
+        # for it, `paid_at_ns` has it, and this less than nothing takes it out again.
+        self.held_up_ns -= later_ns
         self._preempted_ns = now_ns
         self.disturbed = True
-        self.alarm = Alarm(self.env)
-        self.alarm.callbacks.append(self._regain_core)
+        self.alarm = Alarm(self.env) if self.made_up is None else self.made_up.successor()
+        self.alarm.callbacks.insert(0, self._regain_core)
         self.enter(PREEMPT, now_ns)
 
     def _regain_core(self, _: simpy.Event) -> None:
@@ -529,7 +536,9 @@ class Cpu:
             # Alone up to now.
             running.lag_ns, running.lag_since_ns = 0, core.excess_ns
         task.lag_since_ns = core.share_ns
-        if running.scan is None and self.may_preempt(running, task):
+        if running.scan is not None:
+            running.scan.break_off()
+        if self._may_preempt(running, task):
             if running.preemptible:
                 running.be_preempted()
                 core.enqueue(running)
@@ -541,7 +550,7 @@ class Cpu:
             core.enqueue(task)
         return False
 
-    def may_preempt(self, running: Task, task: Task) -> bool:
+    def _may_preempt(self, running: Task, task: Task) -> bool:
         """Whether `task`, which wakes up, takes the core from the one that has it.
 
         That one is protected for its first base slice (RUN_TO_PARITY of Linux's scheduler), but

@@ -133,9 +133,6 @@ class Ksoftirqd:
             self._task = self._system.kernel_thread(self._name, self.core, self._work)
         else:
             self._system.cpu.wake(self._task)
-        current = self.core.current
-        if current is not None and current.scan is not None:
-            current.scan.break_off()
 
     def _work(self, task: Task) -> Generator[simpy.Event, Any, None]:
         while True:

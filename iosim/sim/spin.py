@@ -2,7 +2,8 @@
 
 The k-th try after the start is made at `begin + k * period`, at position `(start + k) mod slots`.
 So the try that meets an arrival is known the moment data arrives, and the tries before it are
-counted instead of made. While another thread wants the core, they are made.
+counted instead of made. While another thread wants the core, they are made: when it wakes up, the
+scan ends within a try, and what is left of that is paid for as after any call.
 """
 
 from __future__ import annotations
@@ -41,10 +42,8 @@ class Scan:
         """As much of it is user time, and comes last."""
         self._begin_ns = thread.env.now_ns
         self._slice_left_ns = thread.slice_end_ns - thread.env.now_ns
-        self._broken_off_ns: int | None = None
-        """After how much work the scan ends, if it is broken off."""
-        self.preempted = False
-        """Whether the other thread does not wait for the end of a try."""
+        self.broken_off = False
+        """Whether the scan has ended for the sake of another thread."""
         self.position = start
         """Where the pointer stands, once the scan is over, at the try that is due."""
         self._counted = 0
@@ -63,18 +62,9 @@ class Scan:
         self.alarm = Alarm(thread.env)
         self._set_alarm()
 
-    @property
-    def broken_off(self) -> bool:
-        """Whether the scan ends for the sake of another thread."""
-        return self._broken_off_ns is not None
-
-    def count(self, over: bool = False) -> None:
+    def count(self) -> None:
         """Enter the tries made in vain since the last count into the counters."""
         made, _ = self._progress()
-        final = self.hit if self.hit is not None or self.last is None else self.last + 1
-        if final is not None and self._broken_off_ns is None:
-            # The try that ends the scan is made at this very instant.
-            made = final if over else min(made, final)
         system = self._thread.system
         # The listener is the last position of every pass.
         accepts = (self._start + made) // self._slots - (self._start + self._counted) // self._slots
@@ -98,32 +88,33 @@ class Scan:
         self._move_alarm()
 
     def break_off(self) -> None:
-        """Another thread wants the core: end with the next try or the time slice, or at once."""
-        made, worked_ns = self._progress()
-        if self._thread.cpu.may_preempt(self._thread, self._thread.core.queue[-1]):
-            self.preempted = True
-            self._broken_off_ns = worked_ns
-            self._move_alarm()
-            return
-        over_ns = worked_ns - self._slice_left_ns
-        time_slice_ns = self._thread.cpu.time_slice_ns
-        slices_ns = self._slice_left_ns + max(0, -(-over_ns // time_slice_ns)) * time_slice_ns
-        self._broken_off_ns = min(made * self._period_ns, slices_ns)
-        self._move_alarm()
+        """Another thread wants the core: from now on the thread is as if it made each try."""
+        self.broken_off = True
+        self.end()
+        self.alarm = self.alarm.successor()
+        self.alarm.ring_at(self._env.now_ns)
 
-    def settle(self) -> bool:
-        """The scan is over: enter its work into the thread's account; True if that just ends a
-        time slice."""
+    def end(self) -> None:
+        """The thread goes on in the midst of a try, or with the one that is due: enter the tries
+        into its account."""
         thread = self._thread
+        thread.scan = None
+        thread.system.pollers.remove(self)
+        self.count()
         made, worked_ns = self._progress()
         self.position = (self._start + made) % self._slots
         unpaid_ns, unpaid_user_ns = self._unpaid_ns(made, worked_ns)
         thread.debt_ns += unpaid_ns
         thread.debt_user_ns += unpaid_user_ns
         thread.user_ns += made * self._user_ns - unpaid_user_ns
-        over_ns = (worked_ns - self._slice_left_ns) % thread.cpu.time_slice_ns
-        thread.slice_end_ns = self._env.now_ns + thread.cpu.time_slice_ns - over_ns
-        return worked_ns > 0 and not over_ns
+        thread.sure_user_ns = thread.user_ns
+        now_ns = self._env.now_ns
+        thread.held_up_ns = self._begin_ns + worked_ns - now_ns
+        thread.disturbed = thread.held_up_ns > 0
+        slice_left_ns = self._slice_left_ns - worked_ns
+        if slice_left_ns < 0:
+            slice_left_ns %= thread.cpu.time_slice_ns
+        thread.slice_end_ns = now_ns + slice_left_ns
 
     def passed_user_ns(self) -> int:
         """The user time of the tries up to now."""
@@ -187,13 +178,8 @@ class Scan:
 
     def _set_alarm(self) -> None:
         final = self.last if self.hit is None else self.hit
-        work_ns = self._broken_off_ns
-        if work_ns is None and final is not None:
-            work_ns = final * self._period_ns
-        if self.preempted:
-            self.alarm.ring_at(self._env.now_ns)
-        elif work_ns is not None:
-            self.alarm.ring_at(self._begin_ns + work_ns)
+        if final is not None:
+            self.alarm.ring_at(self._begin_ns + final * self._period_ns)
 
     def _move_alarm(self) -> None:
         self.alarm = self.alarm.successor()
@@ -222,21 +208,12 @@ class SpinCalls(Thread, Kernel):
             scan = self.scan = Scan(self, fds, listener, start, spin)
             system.pollers.append(scan)
             yield scan.alarm
-            system.pollers.remove(scan)
-            self.scan = None
-            scan.count(over=True)
-            slice_over = scan.settle()
+            if not scan.broken_off:
+                scan.end()
             start = scan.position
             if not scan.broken_off:
                 break
-            if scan.preempted:
-                yield from self.step_aside()
-            elif slice_over:
-                yield from self.give_way()
-        if scan.hit is None:
-            # The pass ended with an empty try, whose price is still owed.
-            self.charge(system.prices.eagain_ns)
-            return len(fds), EAGAIN
+        # The try that is due: the one that meets news, or the last of the pass.
         if start < len(fds):
             return start, (yield from self.recv(fds[start]))
         return start, (yield from self.accept(listener, nonblocking=True))

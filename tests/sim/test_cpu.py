@@ -17,6 +17,7 @@ from iosim.models.blocking import serve
 from iosim.results import CoreTimes, Run
 from iosim.sim import simulate
 from iosim.sim.clients import LOOK_NS
+from iosim.sim.engine import call_in
 from iosim.sim.pending import Gil
 from iosim.workload import Workload, stream
 
@@ -109,6 +110,35 @@ def test_a_thread_that_has_waited_preempts_until_it_has_run_for_as_long() -> Non
     load = ONE.model_copy(update={"rate_per_s": 10})
     simulate(program, load, profile=free_costs(), machine=machine)
     assert waited == [2 * MS, *[0] * 6, 2 * MS]
+
+
+def test_interrupt_work_holds_up_one_thread_only() -> None:
+    """A thread has 500 left to compute when an interrupt of 1000 comes. 700 later, when it would
+    have been done without that, another one takes the core: it is held up by the other 300."""
+    took_ns: list[int] = []
+
+    def short(kernel: Any, due_ns: int) -> Call[None]:
+        yield from kernel.nanosleep(due_ns - kernel.env.now_ns)
+        yield from kernel.compute(50)
+        yield from kernel.pay()
+
+    def program(kernel: Any, listener: int) -> Call[None]:
+        fd = yield from kernel.accept(listener)
+        env = kernel.env
+        due_ns = env.now_ns + MS
+        yield from kernel.spawn(short, due_ns)
+        yield from kernel.nanosleep(MS // 2)
+        left_ns = due_ns - env.now_ns
+        call_in(env, left_ns - 700, lambda _: kernel.cpu.interrupt(kernel.core, 1_000))
+        yield from kernel.compute(left_ns - 700 + 500)
+        yield from kernel.pay()
+        took_ns.append(env.now_ns - due_ns)
+        yield from serve(kernel, fd)
+
+    machine = Machine(protected_slice_ns=0)
+    simulate(program, ONE, profile=SWITCHING, machine=machine)
+    # 300 held up, two switches, 50 of the other thread, 500 left.
+    assert took_ns == [300 + 2 * 100 + 50 + 500]
 
 
 def test_an_idle_core_takes_over_a_waiting_thread() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from iosim.costs import CostProfile
 from iosim.kernel import READ_BYTES, Call, Kernel
-from iosim.machine import Machine, Nic
+from iosim.machine import Interference, Machine, Nic
 from iosim.models import Model, get
 from iosim.models.base import answer
 from iosim.results import Run
@@ -22,6 +22,8 @@ from iosim.sim.kernel import SimKernel
 from iosim.workload import Workload
 
 NATIVE = CostProfile.shipped("native")
+AT_ONCE = NATIVE.scaled(client_send_ns=0, client_wake_ns=0)
+"""The clients take no time: what they send at the same moment comes at the same moment."""
 
 
 class Reference(SimKernel):
@@ -30,11 +32,13 @@ class Reference(SimKernel):
     try_each = Kernel.try_each
 
 
-def run_both(model: Model, workload: Workload, machine: Machine, seed: int) -> tuple[Run, Run]:
+def run_both(
+    model: Model, workload: Workload, machine: Machine, seed: int, profile: CostProfile = NATIVE
+) -> tuple[Run, Run]:
     """The run with the short cut, and the one without."""
-    fast = simulate(model, workload, profile=NATIVE, machine=machine, seed=seed)
+    fast = simulate(model, workload, profile=profile, machine=machine, seed=seed)
     with mock.patch.object(sys.modules["iosim.sim.boot"], "SimKernel", Reference):
-        slow = simulate(model, workload, profile=NATIVE, machine=machine, seed=seed)
+        slow = simulate(model, workload, profile=profile, machine=machine, seed=seed)
     return fast, slow
 
 
@@ -57,7 +61,7 @@ WORKLOADS = st.builds(
     connections=st.integers(1, 12),
     active=st.sampled_from([1, "50%", None]),
     arrivals=st.sampled_from(["poisson", "even", "bursty", "closed"]),
-    rate_per_s=st.sampled_from([5_000, 50_000, 200_000, 2_000_000]),
+    rate_per_s=st.sampled_from([20_000, 50_000, 200_000, 2_000_000]),
     think_ns=st.sampled_from([0, 777, 20_000]),
     request_bytes=st.sampled_from([1, 64, 3_000, 20_000]),
     reply_bytes=st.sampled_from([1, 10_000]),
@@ -66,7 +70,7 @@ WORKLOADS = st.builds(
         mean_ns=st.sampled_from([0, 1, 500, 20_000]),
         distribution=st.sampled_from(["constant", "exponential"]),
     ),
-    requests=st.integers(1, 60),
+    requests=st.integers(1, 14),
 )
 MODELS = st.sampled_from(
     [
@@ -94,18 +98,30 @@ MACHINES = st.sampled_from(
         # On one core: what ksoftirqd and the program do at the same nanosecond on two of them has
         # no order of its own.
         Machine(nic=Nic(queues=4, napi_budget=2, retransmit_ns=50_000), time_slice_ns=3_001),
+        # ksoftirqd gets work while the program still pays for the try within which it was woken.
+        Machine(
+            nic=Nic(queues=4, napi_budget=1, mtu_bytes=100, retransmit_ns=50_000),
+            protected_slice_ns=5_000,
+        ),
+        # A link on which packets take no time.
+        Machine(nic=Nic(queues=4, napi_budget=2, link_bits_per_s=10**15, retransmit_ns=50_000)),
+        Machine(
+            nic=Nic(queues=2, napi_budget=1, retransmit_ns=50_000),
+            time_slice_ns=3_001,
+            interference=Interference(per_s=20_000, duration_ns=[100, 3_000, 20_000]),
+        ),
         Machine(time_slice_ns=1_000),
         Machine(receive_buffer_bytes=1_000),
     ]
 )
 
 
-@settings(max_examples=200)
-@given(MODELS, WORKLOADS, MACHINES, st.integers(0, 2**32))
+@settings(max_examples=120)
+@given(MODELS, WORKLOADS, MACHINES, st.integers(0, 2**32), st.sampled_from([NATIVE, AT_ONCE]))
 def test_jumping_over_empty_tries_is_exact(
-    model: Model, workload: Workload, machine: Machine, seed: int
+    model: Model, workload: Workload, machine: Machine, seed: int, profile: CostProfile
 ) -> None:
-    fast, slow = run_both(model, workload, machine, seed)
+    fast, slow = run_both(model, workload, machine, seed, profile)
     assert outcome(fast) == outcome(slow)
 
 
@@ -200,7 +216,45 @@ def test_ksoftirqd_takes_the_core_from_a_spinning_program(
     workload = Workload(
         connections=5, requests=30, rate_per_s=50_000, request_bytes=9_000, service=500
     )
-    for seed in range(12):
+    for seed in range(4):
         fast, slow = run_both(get("nonblocking"), workload, machine, seed)
         assert any(task.name == "ksoftirqd/0" for task in fast.tasks)
         assert outcome(fast) == outcome(slow)
+
+
+@pytest.mark.parametrize("burst", [4, 8])
+def test_packets_of_several_clients_at_once(burst: int) -> None:
+    """Interrupt work of other queues is under way when ksoftirqd takes the core."""
+    nic = Nic(queues=4, napi_budget=2, retransmit_ns=50_000)
+    machine = Machine(nic=nic, time_slice_ns=3_001)
+    workload = Workload(
+        connections=2,
+        arrivals="bursty",
+        burst=burst,
+        rate_per_s=50_000,
+        request_bytes=1,
+        reply_bytes=1,
+        requests=8,
+    )
+    for seed in range(6):
+        fast, slow = run_both(get("nonblocking"), workload, machine, seed, AT_ONCE)
+        assert outcome(fast) == outcome(slow)
+
+
+@pytest.mark.parametrize("protected_slice_ns", [4_800, 5_250, 5_700])
+def test_protection_that_ends_within_a_try(protected_slice_ns: int) -> None:
+    """Who woke up before that and was not let in does not take the core when it ends."""
+    nic = Nic(queues=4, napi_budget=1, mtu_bytes=100, retransmit_ns=50_000)
+    machine = Machine(nic=nic, time_slice_ns=3_001, protected_slice_ns=protected_slice_ns)
+    workload = Workload(
+        connections=3,
+        arrivals="bursty",
+        burst=4,
+        rate_per_s=200_000,
+        request_bytes=1,
+        reply_bytes=1,
+        requests=30,
+    )
+    profile = AT_ONCE.scaled(eagain_ns=8, softirq_ns_per_packet=0.2)
+    fast, slow = run_both(get("nonblocking"), workload, machine, 44, profile)
+    assert outcome(fast) == outcome(slow)
