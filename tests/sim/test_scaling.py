@@ -19,6 +19,7 @@ from iosim.machine import Machine, Nic
 from iosim.models import MODELS, Model, get
 from iosim.models.asynchronous import IoUringSqpoll
 from iosim.results import Run
+from iosim.service import Service
 from iosim.sim import simulate
 from iosim.workload import Schedule, Workload
 
@@ -93,18 +94,24 @@ def slow_run(
     def constant(place: str, ns: int) -> Any:
         return patch(f"iosim.sim.{place}", whole(ns, unit_ns) * k)
 
-    times = {
-        name: whole(getattr(workload, name), unit_ns) * k for name in ("think_ns", "service_ns")
+    service = workload.service
+    slower = {
+        "think_ns": whole(workload.think_ns, unit_ns) * k,
+        "service": Service(
+            mean_ns=whole(service.mean_ns, unit_ns) * k, distribution=service.distribution
+        ),
     }
     with (
         patch.object(Workload, "schedule", schedule),
+        constant("simulate.LOOK_NS", 100_000),
+        constant("simulate.START_NS", 1_000_000_000),
         constant("simulate.SETTLE_NS", 10_000_000),
         constant("ticks.ACK_DELAY_NS", 40_000_000),
         constant("pending.Gil.INTERVAL_NS", 5_000_000),
     ):
         return simulate(
             slow_model(model, unit_ns, k),
-            workload.model_copy(update=times),
+            workload.model_copy(update=slower),
             profile=slow_costs(runtime, unit_ns, k),
             machine=slow_machine(machine, unit_ns, k),
         )
@@ -131,12 +138,10 @@ def times_ns(run: Run) -> dict[str, list[int]]:
 
 
 LOADS = {
-    "light": Workload(connections=6, rate_per_s=2_000, service_ns=3_000, requests=60),
-    "heavy": Workload(
-        connections=6, rate_per_s=300_000, service_ns=2_000, service="exponential", requests=150
-    ),
+    "light": Workload(connections=6, rate_per_s=2_000, service=3_000, requests=60),
+    "heavy": Workload(connections=6, rate_per_s=300_000, service="exponential(2us)", requests=150),
     "closed": Workload(connections=6, arrivals="closed", think_ns=700, requests=150),
-    "long": Workload(connections=4, rate_per_s=60, service_ns=9_000_000, requests=40),
+    "long": Workload(connections=4, rate_per_s=60, service=9_000_000, requests=40),
 }
 
 
