@@ -251,8 +251,8 @@ with replacing(sys.argv[1]) as temporary:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_what_a_dead_writer_leaves_is_gone_after_the_next(number: int, tmp_path: Path) -> None:
-    path, other = tmp_path / "f", tmp_path / ".iosim-folder"
-    other.mkdir()
+    path, other = tmp_path / "f", tmp_path / ".iosim-notes"
+    other.touch()
     ended = subprocess.run([sys.executable, "-c", DYING, path, str(int(number))], check=False)
     assert ended.returncode == -number
     (left,) = set(tmp_path.iterdir()) - {other}
