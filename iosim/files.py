@@ -8,6 +8,7 @@ import fcntl
 import io
 import math
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -19,8 +20,8 @@ from typing import Any
 
 from iosim.errors import IosimError
 
-_TEMPORARY = ".iosim-"
-"""How the names of unfinished files begin. Each is locked, flock(2), while its writer lives."""
+_TEMPORARY = re.compile(r"\.iosim-[0-9a-f]{16}")
+"""The names of unfinished files. Each is locked, flock(2), while its writer lives."""
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -145,7 +146,7 @@ def _target(path: str | os.PathLike[str]) -> os.stat_result | None:
 @contextmanager
 def _temporary(folder: Path) -> Iterator[Path]:
     """A new file, gone when the block is left."""
-    path = folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
+    path = folder / f".iosim-{secrets.token_hex(8)}"
     descriptor = _created(path)
     try:
         yield path
@@ -171,7 +172,7 @@ def _clear(folder: Path) -> None:
     """Remove the unfinished files whose writers are dead."""
     with suppress(OSError):
         for entry in list(folder.iterdir()):
-            if entry.name.startswith(_TEMPORARY) and entry.is_file() and not entry.is_symlink():
+            if _TEMPORARY.fullmatch(entry.name) and entry.is_file() and not entry.is_symlink():
                 _remove_if_dead(entry)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import select
 import signal
@@ -10,12 +11,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from iosim import plots
+from iosim.costs import CostProfile
 from iosim.errors import IosimError
 from iosim.files import check_folder, check_target, content, is_stream, read_table, replacing
+from iosim.plots import canvas, style
+from iosim.sim import simulate
+from iosim.trace import Trace
+from iosim.workload import Workload
 
 # --- writing ---------------------------------------------------------------------------------
 
@@ -113,6 +121,30 @@ def test_a_pipe_stays_and_is_sent_everything(tmp_path: Path) -> None:
     assert is_stream(pipe)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert list(tmp_path.iterdir()) == [pipe]
+
+
+@pytest.mark.parametrize("name", ["run.npz", "p.json", "t.json.gz", "f.png", "f.svg", "f.pdf"])
+def test_a_pipe_is_sent_what_a_file_would_hold(name: str, tmp_path: Path) -> None:
+    run = simulate("epoll", Workload(requests=5), trace=(trace := Trace()))
+    with style():
+        figure = canvas(1, 1)
+    save = {
+        ".npz": run.save,
+        ".json": CostProfile.shipped("native").save,
+        ".gz": trace.save,
+    }.get(Path(name).suffix, partial(plots.save, figure))
+    save(tmp_path / name)
+    pipe = tmp_path / f"pipe-{name}"
+    os.mkfifo(pipe)
+    come = reading(pipe)
+    save(pipe)
+    held, sent = (tmp_path / name).read_bytes(), come()
+    if name.endswith(".gz"):  # which has the time in its head
+        held, sent = gzip.decompress(held), gzip.decompress(sent)
+    if name.endswith((".npz", ".pdf")):  # which have it too
+        assert len(sent) == len(held)
+    else:
+        assert sent == held
 
 
 def test_a_pipe_is_sent_nothing_when_the_writer_fails(tmp_path: Path) -> None:
@@ -219,8 +251,8 @@ with replacing(sys.argv[1]) as temporary:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_what_a_dead_writer_leaves_is_gone_after_the_next(number: int, tmp_path: Path) -> None:
-    path, other = tmp_path / "f", tmp_path / ".iosim-folder"
-    other.mkdir()
+    path, other = tmp_path / "f", tmp_path / ".iosim-notes"
+    other.touch()
     ended = subprocess.run([sys.executable, "-c", DYING, path, str(int(number))], check=False)
     assert ended.returncode == -number
     (left,) = set(tmp_path.iterdir()) - {other}

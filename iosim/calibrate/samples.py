@@ -17,6 +17,9 @@ from iosim.checked import explain
 from iosim.errors import IosimError
 from iosim.files import content
 
+_PACKED = (OSError, EOFError, zlib.error)
+"""What is raised for a file that cannot be read or unpacked."""
+
 _ROWS = TypeAdapter(list[Row])
 _MOST = 1e15
 """No measurement is larger: eleven days in ns, a petabyte."""
@@ -50,10 +53,7 @@ class Samples:
             done = json.loads(gzip.decompress(content(path)))["done"]
             steps = TypeAdapter(dict[str, Any]).validate_python(done)
             return cls(_together(quiet([rows_of(step) for step in steps.values()])[0]))
-        except (
-            *(OSError, EOFError, zlib.error),
-            *(ValueError, LookupError, TypeError, RecursionError),
-        ) as error:
+        except (*_PACKED, ValueError, LookupError, TypeError, RecursionError) as error:
             raise IosimError(
                 f"samples {path} are damaged ({error}); calibrate again, or remove the file to do "
                 "without"

@@ -161,7 +161,7 @@ def test_a_disk_without_room(file: Path, expected: bytes, store: Path) -> None:
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder],
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder],
         capture_output=True,
         text=True,
         check=False,
