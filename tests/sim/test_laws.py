@@ -228,7 +228,7 @@ def test_no_task_is_in_two_states(
 ) -> None:
     """After every event of a run; and what changes a state is in the tables."""
 
-    def run(env: Environment, clients: Any) -> None:
+    def run(env: Environment, clients: Any, progress: object) -> None:
         while clients.done.callbacks is not None:
             env.step()
             check_places(clients._system)
