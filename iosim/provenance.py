@@ -38,5 +38,6 @@ def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"name": getattr(value, "name", type(value).__name__), **dataclasses.asdict(value)}
     if callable(value):
-        return f"{value.__module__}.{value.__qualname__}"
+        named = getattr(value, "func", value)  # of a functools.partial
+        return f"{named.__module__}.{getattr(named, '__qualname__', type(named).__qualname__)}"
     return value
