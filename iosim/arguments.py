@@ -87,6 +87,13 @@ def selectable(fd: Any) -> int:
     return number
 
 
+def event_count(max_events: Any) -> int:
+    """How many events epoll_wait(2) may report at a time."""
+    if (most := size("max_events", max_events, 1)) > MOST_EVENTS:
+        raise error(errno.EINVAL, f"max_events = {most}")
+    return most
+
+
 def epoll_events(events: Any) -> int:
     """Flags that both kernels have, of an interest in input."""
     flags = whole("events", events, 0)

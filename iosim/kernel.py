@@ -108,10 +108,14 @@ class FdSet(Protocol):
 class Kernel(ABC):
     """Every call a server program can make. One instance belongs to one thread.
 
-    A call on a descriptor that is not open raises OSError (EBADF), if its manual knows that error;
-    likewise one on a descriptor of the wrong kind: ENOTSOCK where a socket is wanted, EINVAL where
-    an epoll instance or a listening socket is (`accept`, `reuseport`), ENOTCONN where a connection
-    is, but EPIPE is returned by `send`.
+    What a program gives wrong is refused alike by both kernels: with OSError where the manual has
+    an error number for it, as EINVAL for a size below 0, else with IosimError, in one line. Numbers
+    are whole, Python's or NumPy's.
+
+    A program has the descriptors that it opened, and its listener. A call on any other raises
+    OSError (EBADF), if its manual knows that error; likewise one on a descriptor of the wrong kind:
+    ENOTSOCK where a socket is wanted, EINVAL where an epoll instance or a listening socket is
+    (`accept`, `reuseport`), ENOTCONN where a connection is, but EPIPE is returned by `send`.
     """
 
     # --- sockets -------------------------------------------------------------------------------
@@ -147,6 +151,7 @@ class Kernel(ABC):
     def send(self, fd: int, nbytes: int) -> Call[int]:
         """send(2): returns how many bytes the socket took.
 
+        In a run only replies may be sent, to requests that `requests` has counted before.
         Sleeps until it has taken all of them; a nonblocking descriptor takes what fits, or returns
         EAGAIN if none do. Returns ECONNRESET after a reset that no call has yet told of, else EPIPE
         when the connection is shut down or gone; there is no SIGPIPE (MSG_NOSIGNAL).
@@ -179,13 +184,15 @@ class Kernel(ABC):
     def requests(self, fd: int, nbytes: int) -> Sequence[Request]:
         """Count `nbytes` just received on `fd` into requests; returns the ones now complete.
 
+        Each of them is owed one reply. Counts no more than has been received, else IosimError.
+
         Not a system call: it is the framing every server does in user space. It is also where a
         request's record takes its `noticed` and `copied` times.
         """
 
     @abstractmethod
     def compute(self, ns: int) -> Call[None]:
-        """Use the processor for `ns` nanoseconds in user mode."""
+        """Use the processor for `ns` nanoseconds in user mode; 0 or more."""
 
     # --- clocks and calls that do nothing ------------------------------------------------------
 
@@ -219,7 +226,10 @@ class Kernel(ABC):
 
     @abstractmethod
     def spawn(self, program: Callable[..., Call[None]], *args: Any) -> Call[None]:
-        """pthread_create(3): run `program(kernel, *args)` in a thread, with a kernel of its own."""
+        """pthread_create(3): run `program(kernel, *args)` in a thread, with a kernel of its own.
+
+        That of the thread that spawns it is refused, as an argument or in a closure.
+        """
 
     @abstractmethod
     def queue(self) -> Any:
@@ -249,9 +259,11 @@ class Kernel(ABC):
 
         Sleeps while there are none, for `timeout_ns` at most, then returns an empty list: 0 returns
         at once, None waits for ever. The time is rounded up to what the system call can express:
-        whole microseconds here, whole milliseconds in `poll` and `epoll_wait`.
+        whole microseconds here, whole milliseconds in `poll` and `epoll_wait`. A negative one
+        raises OSError (EINVAL) here, and waits for ever there.
 
-        Raises IosimError when a descriptor is FD_SETSIZE or above.
+        Raises OSError (EBADF) for a descriptor that is not open; one below 0, or FD_SETSIZE or
+        above, cannot be added (IosimError).
         """
 
     @abstractmethod
@@ -260,7 +272,8 @@ class Kernel(ABC):
 
     @abstractmethod
     def poll(self, fds: FdSet, timeout_ns: int | None = None) -> Call[list[int]]:
-        """poll(2) for POLLIN: the ready descriptors in the order of adding.
+        """poll(2) for POLLIN: the ready descriptors in the order of adding, those among them that
+        are not open (POLLNVAL).
 
         `timeout_ns` is that of `select`, rounded up to whole milliseconds.
         """
@@ -271,7 +284,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def epoll_ctl(self, epfd: int, op: int, fd: int, events: int = EPOLLIN) -> Call[None]:
-        """epoll_ctl(2); `events` are flags of those above.
+        """epoll_ctl(2); `events` are flags of those above, EPOLLIN among them.
 
         Raises OSError: EEXIST or ENOENT when `fd` is on the interest list already or is not on it,
         EBADF for a descriptor that is not open, EINVAL for what the manual rules out, ELOOP when
@@ -282,7 +295,7 @@ class Kernel(ABC):
     def epoll_wait(
         self, epfd: int, max_events: int, timeout_ns: int | None = None
     ) -> Call[list[int]]:
-        """epoll_wait(2): at most `max_events` descriptors from the ready list.
+        """epoll_wait(2): at most `max_events` descriptors from the ready list, at least 1 (EINVAL).
 
         `timeout_ns` is that of `select`, rounded up to whole milliseconds.
         """
@@ -364,7 +377,10 @@ class Kernel(ABC):
 
     @abstractmethod
     def aio_init(self, threads: int) -> Call[None]:
-        """aio_init(3): let the C library use at most `threads` helper threads."""
+        """aio_init(3): let the C library use at most `threads` helper threads.
+
+        Raises OSError (EBUSY) when a read has begun, and the number would change.
+        """
 
     @abstractmethod
     def aio_read(self, fd: int, nbytes: int, notify: Notify) -> Call[None]:
@@ -373,12 +389,16 @@ class Kernel(ABC):
         Its completion is reported by the signal `notify`, sent to the process (SIGEV_SIGNAL), or
         by the program `notify(kernel, fd)`, run in a new thread that blocks no signals
         (SIGEV_THREAD, sigevent(7)). When the signal queue is full the signal is lost and the
-        result becomes EAGAIN. At most one read may be under way per descriptor.
+        result becomes EAGAIN. At most one read may be under way per descriptor, until its result
+        has been taken (IosimError). What the read fails with is its result, also EBADF.
         """
 
     @abstractmethod
     def aio_return(self, fd: int) -> Call[int]:
-        """aio_return(3): the result of the read that has finished on `fd`."""
+        """aio_return(3): the result of the read that has finished on `fd`, once.
+
+        -EINPROGRESS while it is under way; raises OSError (EINVAL) when there is none.
+        """
 
     @abstractmethod
     def io_uring_setup(
@@ -388,10 +408,12 @@ class Kernel(ABC):
         completions, by default four times as many.
 
         Both are rounded up to powers of two and cut to 32,768 and 65,536. With `sqpoll_idle_ns` a
-        kernel thread (IORING_SETUP_SQPOLL) looks for submissions, and carries them out, until
-        there were none for so long, in whole milliseconds; then it sleeps. It is good on a core of
-        its own, and bad on the program's. Raises OSError (EINVAL) without room for a submission,
-        or with less room for completions than for submissions.
+        kernel thread (IORING_SETUP_SQPOLL) looks for submissions, and carries them out, until there
+        were none for so long, in whole milliseconds; then it sleeps. It is good on a core of its
+        own, and bad on the program's. It belongs to the thread that sets it up: to enter it, or
+        submit to it, raises OSError (EEXIST) in another (IORING_SETUP_SINGLE_ISSUER). Raises
+        OSError (EINVAL) without room for a submission, or with less room for completions than for
+        submissions.
         """
 
     @abstractmethod
@@ -439,7 +461,8 @@ class Kernel(ABC):
 
     @abstractmethod
     def io_uring_return_buffer(self, ring: Any, buffer: int) -> None:
-        """io_uring_buf_ring_add(3): let the ring fill a buffer again. Not a system call."""
+        """io_uring_buf_ring_add(3): let the ring fill a buffer again, one that it has filled and
+        that has not been returned. Not a system call."""
 
     @abstractmethod
     def io_uring_submit(self, ring: Any) -> Call[None]:

@@ -7,7 +7,16 @@ import select
 from time import monotonic_ns
 from typing import Any
 
-from iosim.arguments import MOST_EVENTS, epoll_events, error, selectable, size, whole, wrong
+from iosim.arguments import (
+    MOST_EVENTS,
+    epoll_events,
+    error,
+    event_count,
+    selectable,
+    size,
+    whole,
+    wrong,
+)
 from iosim.host.thread import Server, Thread
 from iosim.kernel import EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, Call, FdSet
 
@@ -170,9 +179,7 @@ class ReadinessCalls(Thread):
     ) -> Call[list[int]]:
         self.syscalls["epoll_wait"] += 1
         if max_events.__class__ is not int or not 0 < max_events <= MOST_EVENTS:
-            max_events = size("max_events", max_events, 1)
-            if max_events > MOST_EVENTS:
-                raise error(errno.EINVAL, f"max_events = {max_events}")
+            max_events = event_count(max_events)
         epoll = self._epoll(epfd)
         self.readiness_since_ns = began_ns = monotonic_ns()
         events = epoll.poll(_seconds(timeout_ns, 1_000_000), max_events)

@@ -175,8 +175,10 @@ def _explained(error: Unanswered, server: Child, workload: Workload, model: obje
     left = int(str(error).partition(" ")[0])
     try:
         stands: Standstill = server.ask("standstill", STANDSTILL_S)
-    except RunFailed as silent:
-        return RunFailed(f"{error}: {silent}")
+    except RunFailed as failed:
+        # The program's own failure may have come meanwhile.
+        silent = str(failed).startswith("the server ")
+        return RunFailed(f"{error}: {failed}") if silent else failed
     why = stands.why(workload.requests - left, workload.connections, model)
     return RunFailed(f"{error}: {why}" if why else str(error))
 

@@ -6,9 +6,17 @@ import errno
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any
 
-from iosim.arguments import MOST_EVENTS, epoll_events, error, selectable, size, whole, wrong
+from iosim.arguments import (
+    MOST_EVENTS,
+    epoll_events,
+    error,
+    event_count,
+    selectable,
+    size,
+    whole,
+    wrong,
+)
 from iosim.kernel import (
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
@@ -28,9 +36,6 @@ EPOLL_LEVELS = 5
 
 _USUAL_EVENTS = frozenset((EPOLLIN, EPOLLIN | EPOLLET, EPOLLIN | EPOLLEXCLUSIVE))
 
-_MANY = 1 << 20
-"""No program has so many descriptors, or asks for so many events: one that does is looked at."""
-
 MICROSECOND_NS = 1_000
 MILLISECOND_NS = 1_000_000
 """What timeouts are rounded up to: the units of select(2), and of poll(2) and epoll_wait(2)."""
@@ -46,7 +51,7 @@ class WatchedSet:
         self._added = 0
         self._closings = len(system.closed)
         """How many had been closed when the set was last looked through for them."""
-        self._suspects: dict[int, None] = {}
+        self.suspects: dict[int, None] = {}
         """Those that have been closed, or were not open when they were added."""
         self.highest = -1
         """The highest descriptor."""
@@ -56,7 +61,7 @@ class WatchedSet:
         if fd not in self._order:
             self._memory.add("poll_entries")
         if not self._system.is_open(fd):
-            self._suspects[fd] = None
+            self.suspects[fd] = None
         self._order.setdefault(fd, self._added)
         self._added += 1
         self.highest = max(self.highest, fd)
@@ -64,7 +69,7 @@ class WatchedSet:
     def discard(self, fd: int) -> None:
         if self._order.pop(fd, None) is not None:
             self._memory.remove("poll_entries")
-        self._suspects.pop(fd, None)
+        self.suspects.pop(fd, None)
         if fd == self.highest:
             self.highest = max(self._order, default=-1)
 
@@ -85,11 +90,11 @@ class WatchedSet:
         if self._closings < len(closed):
             for fd in closed[self._closings :]:
                 if fd in self._order:
-                    self._suspects[fd] = None
+                    self.suspects[fd] = None
             self._closings = len(closed)
-        if not self._suspects:
+        if not self.suspects:
             return []
-        return [fd for fd in self._suspects if not self._system.is_open(fd)]
+        return [fd for fd in self.suspects if not self._system.is_open(fd)]
 
     def by_number(self, fd: int) -> int:
         """How many come before a descriptor in the order of numbers, if there are no gaps."""
@@ -349,15 +354,15 @@ class ReadinessCalls(Thread):
         if not isinstance(fds, PollSet):
             raise wrong("fds", fds, "a set that kernel.poll_set() gives")
         yield from self.pay()
-        deadline = self._deadline(timeout_ns)
+        deadline = None if timeout_ns is None else self._deadline(timeout_ns)
         prices = self.system.prices
         self.system.syscalls["poll"] += 1
         scan_ns = len(fds) * prices.poll_fd_ns + prices.scan_miss_ns(len(fds))
         return (yield from self._scan(fds, prices.poll_ns, scan_ns, fds.by_adding, deadline))
 
-    def _deadline(self, timeout_ns: int | None) -> Deadline | None:
-        """When poll or epoll_wait gives up."""
-        if timeout_ns is None or (timeout_ns := whole("timeout_ns", timeout_ns)) < 0:
+    def _deadline(self, timeout_ns: int) -> Deadline | None:
+        """When poll or epoll_wait gives up; a negative timeout is never."""
+        if (timeout_ns := whole("timeout_ns", timeout_ns)) < 0:
             return None
         return Deadline(self, timeout_ns, MILLISECOND_NS)
 
@@ -407,8 +412,11 @@ class ReadinessCalls(Thread):
         system = self.system
         system.current = self
         others = [file.fd for file in unlisted(system) if file.fd in fds and file.readable()]
-        # What is not open is reported at once: POLLNVAL of poll(2).
-        return [fd for fd in system.readable if fd in fds] + others + fds.not_open()
+        ready = [fd for fd in system.readable if fd in fds] + others
+        if system.closed or fds.suspects:
+            # What is not open is reported at once: POLLNVAL of poll(2).
+            ready += fds.not_open()
+        return ready
 
     def epoll_create(self) -> Call[int]:
         yield from self.pay()
@@ -461,11 +469,8 @@ class ReadinessCalls(Thread):
             file.watchers = tuple(new if watcher is old else watcher for watcher in file.watchers)
             new.arm(file)
 
-    def _epoll(self, epfd: int, max_events: int = 1) -> Any:
-        """The epoll instance of that descriptor; raises OSError as epoll_ctl(2) and epoll_wait(2)
-        say."""
-        if size("max_events", max_events, 1) > MOST_EVENTS:
-            raise error(errno.EINVAL, f"max_events = {max_events}")
+    def _epoll(self, epfd: int) -> EpollInstance:
+        """The epoll instance of that descriptor; raises OSError as epoll_ctl(2) says."""
         file = self.system.file(epfd)
         if not isinstance(file, EpollInstance):
             raise error(errno.EINVAL)
@@ -479,13 +484,15 @@ class ReadinessCalls(Thread):
         deadline = None if timeout_ns is None else self._deadline(timeout_ns)
         system = self.system
         system.syscalls["epoll_wait"] += 1
+        epoll: EpollInstance
         try:
-            # With no event at most it is negative too.
-            found = 0 <= (epfd | max_events - 1) < _MANY and system.files[epfd]
+            epoll = (epfd >= 0 and system.files[epfd]) or self._epoll(epfd)
         except (IndexError, TypeError):
-            found = None
-        epoll: EpollInstance = found or self._epoll(epfd, max_events)
+            epoll = self._epoll(epfd)
         while not (ready := epoll.harvest(self, max_events)):
+            # With no event at most it comes here for sure.
+            if type(max_events) is not int or not 0 < max_events <= MOST_EVENTS:
+                max_events = event_count(max_events)
             # Woken in vain, the thread owes for the wake-up before it can sleep again.
             if self.debt_ns:
                 yield from self.pay()

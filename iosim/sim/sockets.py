@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from iosim.arguments import error, size, whole
-from iosim.errors import RunFailed
+from iosim.errors import Misuse, RunFailed
 from iosim.kernel import EAGAIN, ECONNRESET, EPIPE, READ_BYTES, Call, Request
 from iosim.program import uncounted
 from iosim.sim.readiness import detach, interests_in
@@ -388,14 +388,6 @@ class Writer:
         return self._thread.cpu.wake(self._thread)
 
 
-def file_for(system: System, fd: int, nbytes: int = 0) -> Any:
-    """The file of a call that has found something wrong with its arguments, or nothing open."""
-    whole("nbytes", nbytes)
-    file = system.file(fd)
-    size("nbytes", nbytes)
-    return file
-
-
 class SocketCalls(Thread):
     """accept, recv, send, close and the application's framing."""
 
@@ -413,10 +405,9 @@ class SocketCalls(Thread):
         system = self.system
         system.syscalls["accept4"] += 1
         try:
-            file = listener >= 0 and system.files[listener]
+            file = (listener >= 0 and system.files[listener]) or system.file(listener)
         except (IndexError, TypeError):
-            file = None
-        file = file or file_for(system, listener)
+            file = system.file(listener)
         while not file.backlog:
             if file.nonblocking:
                 self.found_nothing()
@@ -453,10 +444,11 @@ class SocketCalls(Thread):
         system = self.system
         system.syscalls["recv"] += 1
         try:
-            connection = (fd | nbytes) >= 0 and system.files[fd]
+            connection = (fd >= 0 and system.files[fd]) or system.file(fd)
         except (IndexError, TypeError):
-            connection = None
-        connection = connection or file_for(system, fd, nbytes)
+            connection = system.file(fd)
+        if nbytes is not READ_BYTES and (type(nbytes) is not int or nbytes < 0):
+            nbytes = size("nbytes", nbytes)
         while not connection.unread:
             if connection.state not in RECEIVING:
                 taken = int(connection.end_of_stream())
@@ -484,7 +476,15 @@ class SocketCalls(Thread):
 
     def requests(self, fd: int, nbytes: int) -> Sequence[Request]:
         system = self.system
-        connection = self._uncounted(fd, nbytes)
+        connection: Any
+        try:
+            connection = system.files[fd] if fd >= 0 else None
+            left = connection.uncounted - nbytes
+        except (AttributeError, IndexError, TypeError):
+            left = -1
+        if left < 0 or nbytes < 0:
+            raise self._miscounted(fd, nbytes)
+        connection.uncounted = left
         records, request_bytes = system.records, system.request_bytes
         reply_bytes = system.workload.reply_bytes
         noticed_ns, connection.noticed_ns = connection.noticed_ns, 0
@@ -505,14 +505,10 @@ class SocketCalls(Thread):
         self.debt_user_ns += framing_ns
         return complete
 
-    def _uncounted(self, fd: int, nbytes: int) -> Any:
-        """The connection on which the program has read bytes that it now counts."""
+    def _miscounted(self, fd: int, nbytes: int) -> Misuse:
+        """What is wrong with bytes that the program wants to count into requests."""
         connection = self.system.file(fd)
-        left = connection.uncounted - whole("nbytes", nbytes, 0)
-        if left < 0:
-            raise uncounted(connection, nbytes, connection.uncounted)
-        connection.uncounted = left
-        return connection
+        return uncounted(connection, whole("nbytes", nbytes, 0), connection.uncounted)
 
     def compute(self, ns: int) -> Call[None]:
         if ns.__class__ is not int or ns < 0:
@@ -532,10 +528,11 @@ class SocketCalls(Thread):
         system = self.system
         system.syscalls["send"] += 1
         try:
-            connection = (fd | nbytes) >= 0 and system.files[fd]
+            connection = (fd >= 0 and system.files[fd]) or system.file(fd)
         except (IndexError, TypeError):
-            connection = None
-        connection = connection or file_for(system, fd, nbytes)
+            connection = system.file(fd)
+        if type(nbytes) is not int or nbytes < 0:
+            nbytes = size("nbytes", nbytes)
         taken = put(system, connection, nbytes)
         if taken != nbytes:
             return (yield from self._send_rest(connection, nbytes, taken))

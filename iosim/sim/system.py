@@ -257,10 +257,12 @@ class System:
 
     def file(self, fd: int) -> Any:
         """The file of a descriptor; raises OSError EBADF if it is not open."""
-        fd = whole("fd", fd)
-        file = self.files[fd] if 0 <= fd < len(self.files) else None
+        try:
+            file = self.files[fd] if fd >= 0 else None
+        except (IndexError, TypeError):
+            file = None
         if file is None:
-            raise error(errno.EBADF, fd)
+            raise error(errno.EBADF, whole("fd", fd))
         return file
 
     def is_open(self, fd: int) -> bool:

@@ -119,6 +119,7 @@ def test_a_signal_outside_the_set_wakes_in_vain(by: str) -> None:
             yield from kernel.epoll_wait(epfd, 8)
 
     def main(kernel: Kernel, listener: int) -> Call[None]:
+        yield from kernel.sigblock([SIGRTMIN])
         yield from kernel.spawn(serve, listener)
         yield from kernel.nanosleep(50_000_000)
         # A reply ends the run.
