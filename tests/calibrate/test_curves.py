@@ -106,10 +106,10 @@ def test_scans_out_of_an_emptied_cache_have_a_curve_of_their_own(
     [
         b"",
         b"half a file",
-        gzip.compress(b'{"key": {}, "done": {"0/recv": [{"benchmark": "recv"}]}}'),
-        gzip.compress(b'{"done": {"0/recv"'),
-        gzip.compress(b"[]"),
-        gzip.compress(json.dumps({"done": {}}).encode())[:-9],
+        gzip.compress(b'{"key": {}, "done": {"0/recv": [{"benchmark": "recv"}]}}', mtime=0),
+        gzip.compress(b'{"done": {"0/recv"', mtime=0),
+        gzip.compress(b"[]", mtime=0),
+        gzip.compress(json.dumps({"done": {}}).encode(), mtime=0)[:-9],
     ],
 )
 def test_damaged_samples_are_named(content: bytes, tmp_path: Path) -> None:
