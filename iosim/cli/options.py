@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from iosim.errors import IosimError
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="One of `iosim models`.")]
 Parameters = Annotated[
     list[str] | None,
     typer.Option("--param", metavar="NAME=VALUE", help="Set a parameter of the model."),
 ]
-Seed = Annotated[int, typer.Option(help="Fixes arrivals and, simulated, everything.")]
+
+
+def whole(option: str, least: int, about: str) -> Any:
+    """An option that takes a whole number; a refusal names the text, which typer's does not."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise IosimError(f"{option} {str(text)!r} must be a whole number from {least} on")
+        return value
+
+    return typer.Option(option, help=about, metavar="NUMBER", parser=read)
+
+
+Seed = Annotated[int, whole("--seed", 0, "Fixes arrivals and, simulated, everything.")]
 Out = Annotated[Path | None, typer.Option(help="Save the run to this file (.npz).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ProfileName = Annotated[
