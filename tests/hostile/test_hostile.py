@@ -179,4 +179,4 @@ def test_environment(code: int, script: str, said: str, folder: Path, shell: Pat
         assert said in lines[0]
     if code:
         assert before == {name: (folder / name).read_bytes() for name in before}
-        assert not list(folder.glob(".*"))
+        assert not list(folder.glob(".iosim-*"))
