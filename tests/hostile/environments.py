@@ -98,7 +98,6 @@ ROWS: list[Row] = [
         "at iosim/sweep/export.py:_csv INT iosim export done.sweep --out table.csv",
         "interrupted",
     ),
-    (130, "at iosim/latencies.py:read INT iosim compare epoll --real good.csv", "interrupted"),
     (143, f"at iosim/sim/engine.py:run_to TERM {RUN} --out table.csv", ""),
     (143, f"at :savez_compressed TERM {RUN} --out table.csv", ""),
     (143, "at iosim/host/run.py:_hear_either TERM iosim real epoll --requests 50", ""),
