@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,22 +17,23 @@ Parameters = Annotated[
 ]
 
 
-def whole(option: str, least: int, about: str) -> Any:
-    """An option that takes a whole number; a refusal names the text, which typer's does not."""
+def whole(option: str, least: int | None, about: str) -> Any:
+    """An option that takes a whole number; a refusal names the text, which typer's does not.
+
+    Without a `least` it is for the run to say which numbers it takes.
+    """
 
     def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise IosimError(f"{option} {str(text)!r} must be a whole number from {least} on")
-        return value
+        with suppress(ValueError):
+            if least is None or int(text) >= least:
+                return int(text)
+        from_on = "" if least is None else f" from {least} on"
+        raise IosimError(f"{option} = {text} must be a whole number{from_on}")
 
     return typer.Option(option, help=about, metavar="NUMBER", parser=read)
 
 
-Seed = Annotated[int, whole("--seed", 0, "Fixes arrivals and, simulated, everything.")]
+Seed = Annotated[int, whole("--seed", None, "Fixes arrivals and, simulated, everything.")]
 Out = Annotated[Path | None, typer.Option(help="Save the run to this file (.npz).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ProfileName = Annotated[

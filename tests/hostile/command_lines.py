@@ -189,7 +189,7 @@ LINES: dict[str, list[Line]] = {
         (2, "--requests 50us", "requests", "'50us'"),
         # --- seeds ---------------------------------------------------------------------------
         (2, "--seed ''", "--seed"),
-        (2, "--seed -1", "--seed", "-1"),
+        (2, "--seed -1", "seed = -1"),
         (2, "--seed 1.5", "--seed", "1.5"),
         (2, "--seed 1e3", "--seed", "1e3"),
         (2, "--seed 0x1", "--seed", "0x1"),
@@ -269,7 +269,7 @@ LINES: dict[str, list[Line]] = {
     ],
     # --- real runs ---------------------------------------------------------------------------
     "real epoll --requests 50": [
-        (2, "--port -1", "--port '-1'"),
+        (2, "--port -1", "--port = -1"),
         (2, "--port 65536", "port 65536", "65535"),
         (2, "--port http", "--port", "http"),
         (2, "--port 1.5", "--port", "1.5"),
@@ -277,7 +277,7 @@ LINES: dict[str, list[Line]] = {
         (2, "--profile native", "--profile"),
         (2, "--nic 1Gbit/s", "--nic"),
         (2, "--rate 1e-9", "rate_per_s"),
-        (2, "--seed -1", "--seed"),
+        (2, "--seed -1", "seed = -1"),
         (2, f"--seed {2**63}", "seed"),
         (2, "--arrivals closed --think 9e18ns", "think_ns"),
         (2, "--connect-gap 1000000000s", "connect_gap_ns"),
