@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from iosim.errors import IosimError
+
+_Kind = TypeVar("_Kind")
+
+
+def expect(kind: type[_Kind], value: object, what: str) -> _Kind:
+    """The value, if it is of that type; raises IosimError with `what` it is for, if not."""
+    if not isinstance(value, kind):
+        raise IosimError(f"{what} = {reprlib.repr(value)} must be an iosim.{kind.__name__}")
+    return value
 
 
 class Checked(BaseModel):

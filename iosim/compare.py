@@ -15,11 +15,12 @@ import numpy.typing as npt
 from iosim import latencies, stats
 from iosim.agreement import FIGURES, Agreement, Sample
 from iosim.calm import calm, shortest_pulse_ns
+from iosim.checked import expect
 from iosim.costs import CostProfile
 from iosim.errors import IosimError
 from iosim.files import replacing
 from iosim.host import run_real, why_not
-from iosim.models import MODELS, Model, get
+from iosim.models import MODELS, Model, get, models_of
 from iosim.phases import Explanation, explain
 from iosim.results import Run
 from iosim.seeds import replication_seed
@@ -234,9 +235,15 @@ class Comparison:
             temporary.write_text(json.dumps(self.as_dict(), indent=2) + "\n")
 
 
-def _check(repeats: int) -> None:
-    if repeats < 1:
-        raise IosimError(f"repeats = {repeats}: there must be at least one")
+def _check(repeats: object) -> None:
+    if type(repeats) is not int or repeats < 1:
+        raise IosimError(f"repeats = {repeats!r} must be a whole number from 1 on")
+
+
+def _once(names: Sequence[str]) -> None:
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise IosimError(f"{name} is there twice: name it once, --repeats is for more runs")
 
 
 def _order(name: str, told: Mapping[str, Agreement]) -> Order:
@@ -269,7 +276,10 @@ def compare(
     _check(repeats)
     if isinstance(profile, str):
         profile = CostProfile.named(profile)
-    chosen = [get(model) for model in (models or list(MODELS))]
+    expect(CostProfile, profile, "profile")
+    expect(Workload, workload, "workload")
+    chosen = models_of(list(MODELS) if models is None else models)
+    _once([model.name for model in chosen])
     skipped = {m.name: reason for m in chosen if (reason := why_not(m)) is not None}
     runnable = [model for model in chosen if model.name not in skipped]
     simulated: dict[str, list[Run]] = {model.name: [] for model in runnable}
@@ -309,6 +319,8 @@ def compare_files(
     _check(repeats)
     if isinstance(profile, str):
         profile = CostProfile.named(profile)
+    expect(CostProfile, profile, "profile")
+    _once([str(file) for file in files])
     read = {str(file): latencies.read(file) for file in files}
     for file, latency_ns in read.items():
         if len(latency_ns) < FEWEST:

@@ -494,6 +494,8 @@ class CostProfile(BaseModel):
             if name not in costs:
                 raise IosimError(f"unknown cost {name!r}: choose one of {', '.join(costs)}")
             old = costs[name]
+            if isinstance(factor, bool) or not isinstance(factor, int | float):
+                raise IosimError(f"{name} x {factor!r}: a cost is multiplied by a number")
             if not 0 <= old.value * factor <= MOST:
                 raise IosimError(
                     f"{name} of {old.value:g} x {factor:g} = {old.value * factor:g}: a cost lies "
@@ -537,16 +539,16 @@ class CostProfile(BaseModel):
     def named(cls, name: str) -> CostProfile:
         """The profile that a user names: one that comes with iosim, "host" for this host's own, or
         a file that ends in .json. Raises IosimError if there is none."""
-        if name in REGISTERED:
+        if isinstance(name, str) and name in REGISTERED:
             return REGISTERED[name]()
-        return cls.load(name) if name.endswith(".json") else cls.shipped(name)
+        return cls.load(name) if str(name).endswith(".json") else cls.shipped(name)
 
     @classmethod
     def shipped(cls, name: str) -> CostProfile:
         """A profile that comes with iosim: "native" or "python"."""
         if name not in SHIPPED:
             raise IosimError(
-                f"unknown cost profile {name!r}{did_you_mean(name, ('host', *SHIPPED))}: "
+                f"unknown cost profile {name!r}{did_you_mean(str(name), ('host', *SHIPPED))}: "
                 f"shipped are {', '.join(SHIPPED)}; `host` is this host's own, and the name of a "
                 "file ends in .json"
             )

@@ -36,7 +36,7 @@ class HostRefused(IosimError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` (did you mean epoll?)` for `epol`; nothing if no known name is near."""
-    near = difflib.get_close_matches(name, list(known), 1)
+    near = difflib.get_close_matches(name.lower(), list(known), 1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 

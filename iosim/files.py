@@ -119,7 +119,7 @@ def _found(path: str | os.PathLike[str]) -> os.stat_result | None:
         return os.stat(Path(path))
     except FileNotFoundError:
         return None
-    except ValueError as error:  # a null byte in the name
+    except (TypeError, ValueError) as error:  # no path, or a null byte in it
         raise OSError(errno.EINVAL, str(error)) from None
 
 
@@ -218,7 +218,10 @@ def content(path: str | os.PathLike[str]) -> bytes:
         if first == b"" and stat.S_ISFIFO(mode):
             raise OSError(errno.ENXIO, "nobody writes to this pipe")
         os.set_blocking(descriptor, True)
-        return (first or b"") + file.readall()
+        try:
+            return (first or b"") + file.readall()
+        except MemoryError:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG)) from None
 
 
 def text(path: str | os.PathLike[str]) -> str:

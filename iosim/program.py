@@ -103,7 +103,10 @@ def failure(name: str, error: BaseException) -> IosimError:
     """
     if isinstance(error, IosimError) and not isinstance(error, Misuse):
         return error
-    said = str(error)
+    try:
+        said = str(error)
+    except Exception:  # the program's own exception cannot say it
+        said = ""
     if not isinstance(error, Misuse):
         said = f"{type(error).__name__}: {said}" if said else type(error).__name__
     where = place(error.__traceback__)

@@ -19,7 +19,7 @@ from iosim import units
 from iosim.agreement import SHORT, Agreement
 from iosim.calibrate import cache
 from iosim.cli import parse
-from iosim.cli.options import AsJson, ProfileName, Seed
+from iosim.cli.options import AsJson, ProfileName, Seed, whole
 from iosim.cli.output import (
     console,
     losing,
@@ -64,7 +64,7 @@ def compare_command(
     ] = None,
     *,
     workload: Workload,
-    repeats: Annotated[int, typer.Option(help="Runs per model on each kernel.", min=1)] = 3,
+    repeats: Annotated[int, whole("--repeats", 1, "Runs per model on each kernel.")] = 3,
     seed: Seed = 1,
     profile: ProfileName = None,
     real: Annotated[

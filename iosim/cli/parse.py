@@ -18,10 +18,17 @@ _WHOLE = re.compile("[0-9]{1,30}", re.ASCII)
 def model(name: str, parameters: list[str] | None) -> Model:
     """A model with its parameters set from NAME=VALUE texts, read like the default's type."""
     values: dict[str, Any] = {
-        key: parameter(name, key, value)
+        key: _parameter(name, key, value)
         for key, value in _pairs("--param", parameters, "threads=20")
     }
     return get(name, **values)
+
+
+def _parameter(model: str, name: str, text: str) -> Any:
+    try:
+        return parameter(model, name, text)
+    except IosimError as refusal:
+        raise IosimError(f"--param {name}={text}: {refusal}") from None
 
 
 def nic(link: str | None, parameters: list[str] | None) -> Nic | None:

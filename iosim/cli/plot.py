@@ -70,7 +70,7 @@ def plot_command(
     with Store.read(store) as opened:
         design, table = opened.design, frame(opened)
     figure = analysis.figure_of(y)
-    table = analysis.where(table, design, dict(map(_condition, only or [])))
+    table = analysis.where(table, design, _conditions(only or []))
     along, across, lines, small = (
         None if name is None else analysis.field_of(design, name) for name in (x, down, hue, panel)
     )
@@ -115,6 +115,17 @@ def plot_command(
         print_json({"figure": str(path)})
     else:
         print(f"figure: {path}")
+
+
+def _conditions(texts: list[str]) -> dict[str, str]:
+    conditions: dict[str, str] = {}
+    for name, value in map(_condition, texts):
+        if name in conditions:
+            raise IosimError(
+                f"--where {name}={value}: {name} is already {conditions[name]}; say which"
+            )
+        conditions[name] = value
+    return conditions
 
 
 def _condition(text: str) -> tuple[str, str]:

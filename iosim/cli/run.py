@@ -12,7 +12,7 @@ from rich.table import Table
 from iosim import units
 from iosim.calibrate import cache
 from iosim.cli import parse
-from iosim.cli.options import AsJson, Name, Out, Parameters, ProfileName, Seed
+from iosim.cli.options import AsJson, Name, Out, Parameters, ProfileName, Seed, whole
 from iosim.cli.output import check_writable, console, late_progress_bar, losing, print_json
 from iosim.cli.workload import workload_options
 from iosim.errors import IosimError
@@ -32,7 +32,7 @@ def simulate_command(
     workload: Workload,
     seed: Seed = 1,
     profile: ProfileName = None,
-    cores: Annotated[int, typer.Option(help="Cores of the server.", min=1)] = 1,
+    cores: Annotated[int, whole("--cores", 1, "Cores of the server.")] = 1,
     nic: Annotated[
         str | None, typer.Option(help="Clients behind a link of this speed: `10Gbit/s`; loopback.")
     ] = None,
@@ -79,7 +79,7 @@ def simulate_command(
             f"--interference: cost profile {costs.profile.name!r} knows of none; leave it out, or "
             "run `iosim calibrate` and use --profile host"
         )
-    base = Machine(cores=cores, nic=card, interference=taken if interference else None)
+    base = Machine.of(cores=cores, nic=card, interference=taken if interference else None)
     recorded = None if trace is None else Trace()
     with losing("nothing of the run is kept"), late_progress_bar("simulating") as progress:
         run = simulate(
@@ -104,7 +104,7 @@ def real_command(
     param: Parameters = None,
     workload: Workload,
     seed: Seed = 1,
-    port: Annotated[int, typer.Option(help="Port of the server; 0 is a free one.")] = 0,
+    port: Annotated[int, whole("--port", 0, "Port of the server; 0 is a free one.")] = 0,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
@@ -112,8 +112,6 @@ def real_command(
 
     Example: `iosim real epoll --connections 1000 --rate 10k/s`
     """
-    if not 0 <= port <= 65535:
-        raise IosimError(f"port {port}: a port lies between 0 and 65535; 0 picks a free one")
     check_writable(out)
     with losing("nothing of the run is kept"), late_progress_bar("running") as progress:
         run = run_real(parse.model(model, param), workload, seed=seed, port=port, progress=progress)

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from iosim import units
-from iosim.cli.options import AsJson
+from iosim.cli.options import AsJson, whole
 from iosim.cli.output import check_writable, console, print_json, progress_bar
 from iosim.errors import Interrupted, IosimError, RunFailed
 from iosim.sweep import Counts, Design, Store, drive, export, profiles_of
@@ -46,7 +46,7 @@ def sweep_command(
         bool, typer.Option("--retry-failed", help="Run the points that failed again.")
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(help="Processes; one for each core by default.", min=1)
+        int | None, whole("--workers", 1, "Processes; one for each core by default.")
     ] = None,
     in_turn: Annotated[
         bool, typer.Option("--serial", help="One point after the other, in this process.")

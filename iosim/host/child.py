@@ -80,12 +80,12 @@ def child(name: str, module: str, core: int) -> Iterator[Child]:
     ours, theirs = multiprocessing.Pipe()
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path),
         "OPENBLAS_NUM_THREADS": "1",  # no threads beside the program's
     }
     with deaf():
         process = subprocess.Popen(
-            [sys.executable, "-c", _START.format(module), str(theirs.fileno()), str(core)],
+            [sys.executable, "-P", "-c", _START.format(module), str(theirs.fileno()), str(core)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             env=environment,

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from iosim.checked import expect
 from iosim.errors import HostRefused
 from iosim.host import thishost
 from iosim.host.child import child
@@ -33,10 +34,10 @@ def load_server(
     replies stay out.
     """
     began_s = time.perf_counter()
-    workload = workload or Workload()
+    workload = Workload() if workload is None else expect(Workload, workload, "workload")
     if (reason := thishost.why_not()) is not None:
         raise HostRefused(reason)
-    seed = parse_seed(seed)
+    seed, port = parse_seed(seed), thishost.port(port)
     thishost.check(workload)
     check_limits(workload)
     schedule = workload.schedule(seed)

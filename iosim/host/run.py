@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from iosim.checked import expect
 from iosim.errors import HostRefused, RunFailed, Unanswered
 from iosim.host import thishost
 from iosim.host.child import Child, child
@@ -53,13 +54,13 @@ def run_real(
     when all is sent and no reply has come for `patience_ns` and what all requests take to compute.
     """
     began_s = time.perf_counter()
-    workload = workload or Workload()
+    workload = Workload() if workload is None else expect(Workload, workload, "workload")
     model = get(model) if isinstance(model, str) else model
     name, program = resolve(model)
     reason = thishost.why_not(model if isinstance(model, Model) else None)
     if reason is not None:
         raise HostRefused(f"{name}: {reason}")
-    seed = parse_seed(seed)
+    seed, port = parse_seed(seed), thishost.port(port)
     thishost.check(workload)
     check_limits(workload, model)
     cores = thishost.cores()

@@ -8,9 +8,9 @@ import resource
 import sys
 import time
 
-from iosim.errors import HostRefused
+from iosim.errors import HostRefused, IosimError
 from iosim.host import libaio, liburing
-from iosim.models import Model
+from iosim.models import Model, get
 from iosim.procfs import HERE, Files
 from iosim.workload import Workload
 
@@ -87,7 +87,7 @@ def _caches(files: Files) -> dict[tuple[int, str], int]:
     return caches
 
 
-def why_not(model: Model | None = None) -> str | None:
+def why_not(model: str | Model | None = None) -> str | None:
     """Why this host cannot run a model (or anything) for real, in one line; None when it can."""
     if platform.system() != "Linux":
         return f"real runs need Linux, this is {platform.system()}"
@@ -95,11 +95,21 @@ def why_not(model: Model | None = None) -> str | None:
         return "real runs need two cores, one for the server and one for the load"
     if model is None:
         return None
+    model = get(model)
     if model.needs == "io_uring":
         return liburing.why_not()
     if model.needs == "aio":
         return libaio.why_not()
     return None
+
+
+def port(number: object) -> int:
+    """The number of a port; raises IosimError if it is none."""
+    if type(number) is not int or not 0 <= number <= 65535:
+        raise IosimError(
+            f"port {number!r}: a port is a whole number from 0 to 65535; 0 is a free one"
+        )
+    return number
 
 
 def why_not_pinned() -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import reprlib
 import selectors
+from collections.abc import Collection
 from typing import Any
 
 from iosim.errors import IosimError, did_you_mean
@@ -61,6 +62,10 @@ def get(model: str | Model, **parameters: Any) -> Model:
                 f"choose one of {', '.join(MODELS)}"
             )
         model = MODELS[name]
+    if not isinstance(model, Model):
+        raise IosimError(
+            f"{reprlib.repr(model)} is no model: give the name of one, see `iosim models`"
+        )
     known = {field.name: field.type for field in dataclasses.fields(model)}
     for name in parameters:
         if name not in known:
@@ -69,6 +74,13 @@ def get(model: str | Model, **parameters: Any) -> Model:
                 f"model {model.name!r} has no parameter {name!r}: its parameters are {choices}"
             )
     return dataclasses.replace(model, **parameters)
+
+
+def models_of(models: object) -> list[Model]:
+    """The models of a list of names, or of models themselves; raises IosimError."""
+    if isinstance(models, str) or not isinstance(models, Collection) or not models:
+        raise IosimError(f"models = {reprlib.repr(models)} must be a list of at least one model")
+    return [get(model) for model in models]
 
 
 def parameter(model: str | Model, name: str, value: Any) -> Any:
@@ -114,6 +126,7 @@ __all__ = [
     "Select",
     "Sigio",
     "get",
+    "models_of",
     "parameter",
     "resolve",
 ]

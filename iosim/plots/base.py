@@ -134,5 +134,8 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     # No date, so that equal figures are equal files.
     with style(), replacing(path) as temporary:
         date = {"Date": None} if path.suffix == ".svg" else None
-        figure.savefig(temporary, format=path.suffix[1:], metadata=date)
+        try:
+            figure.savefig(temporary, format=path.suffix[1:], metadata=date)
+        except ValueError as error:  # SOURCE_DATE_EPOCH may be no number
+            raise IosimError(f"matplotlib cannot draw {path}: {error}") from None
     return path

@@ -10,6 +10,7 @@ from typing import Any
 
 import simpy
 
+from iosim.checked import expect
 from iosim.costs import CostProfile
 from iosim.errors import RunFailed
 from iosim.kernel import Program
@@ -68,10 +69,13 @@ def simulate(
     come for `patience_ns` and what all requests take to compute.
     """
     began_s = time.perf_counter()
-    workload = workload or Workload()
-    machine = machine or Machine()
+    workload = Workload() if workload is None else expect(Workload, workload, "workload")
+    machine = Machine() if machine is None else expect(Machine, machine, "machine")
     if isinstance(profile, str):
         profile = CostProfile.named(profile)
+    expect(CostProfile, profile, "profile")
+    if trace is not None:
+        expect(Trace, trace, "trace")
     model = get(model) if isinstance(model, str) else model
     name, program = resolve(model)
     seed = parse_seed(seed)

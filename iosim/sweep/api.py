@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iosim.calibrate import cache
+from iosim.checked import expect
 from iosim.costs import CostProfile
 from iosim.errors import IosimError
+from iosim.files import check_target
 from iosim.sweep.design import Design
 from iosim.sweep.driver import Progress, drive
 from iosim.sweep.engines import given, local
@@ -63,6 +65,11 @@ def sweep(
     chosen = _chosen(file, axes, points, design, samples, replications, seed, fixed)
     if executor is not None and workers is not None:
         raise IosimError("workers and executor: points run in one way only; choose one")
+    if executor is not None and not isinstance(executor, Executor):
+        raise IosimError(f"executor = {executor!r} must be a concurrent.futures.Executor")
+    profiles = [expect(CostProfile, profile, "profiles: one") for profile in profiles]
+    if store is not None:
+        check_target(store)
     engine = local(workers) if executor is None else given(executor)
     known = profiles_of(chosen, {profile.name: profile for profile in profiles})
     with tempfile.TemporaryDirectory(prefix="iosim-sweep-") as folder:

@@ -158,6 +158,8 @@ class Design:
     @classmethod
     def of(cls, tables: Mapping[str, Any]) -> Design:
         """A design from tables as a file has them; raises IosimError."""
+        if not isinstance(tables, Mapping):
+            raise IosimError(f"{tables!r} is not a table: a design is one of tables, as in TOML")
         sweep = tables.get("sweep")
         if not isinstance(sweep, Mapping):
             raise IosimError("there is no table [sweep]: it holds the design and its axes")

@@ -371,7 +371,7 @@ def _locked(path: Path, create: int = 0) -> Iterator[sqlite3.Connection]:
             database = sqlite3.connect(path)
         try:
             with _explained(path):
-                if not _is_new(database):
+                if not (create and _is_new(database)):
                     _check_ours(path, database)
                 database.execute("PRAGMA journal_mode = WAL")
                 # Each commit is on the disk before it counts.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from iosim.costs import CostProfile
 from iosim.errors import IosimError
 from iosim.kernel import READ_BYTES
-from iosim.models import Model, get
+from iosim.models import Model, get, models_of
 from iosim.plots import style
 from iosim.sim import simulate
 from iosim.timeline.story import Story, tell
@@ -142,7 +142,7 @@ def timelines(
     """The timelines of several models side by side, to scale on one time axis."""
     from iosim.timeline.together import draw
 
-    chosen = [get(model) if isinstance(model, str) else model for model in models]
+    chosen = models_of(models)
     # A shorter wait than in a single figure leaves room for what comes after it.
     workload, stories = _stories(chosen, workload, profile, seed, share=1.3)
     with style():

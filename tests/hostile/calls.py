@@ -1,0 +1,242 @@
+"""Hostile calls from Python: exit code of the exception (0 if there is none), the call, and words
+of what is said."""
+
+from __future__ import annotations
+
+import functools
+import math
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import iosim
+from iosim.calibrate.cache import find
+from iosim.latencies import read
+from iosim.models import get
+from iosim.sweep import Design, Store
+
+Row = tuple[int | str, ...]
+
+LOAD = iosim.Workload(connections=4, requests=50)
+NATIVE = iosim.CostProfile.shipped("native")
+
+
+class Served:
+    """A program that is an object."""
+
+    def __call__(self, kernel: iosim.Kernel, listener: int) -> Any:
+        return iosim.MODELS["epoll"].program(kernel, listener)
+
+
+NAMES: dict[str, Any] = {
+    "iosim": iosim,
+    "np": np,
+    "math": math,
+    "functools": functools,
+    "Decimal": Decimal,
+    "Fraction": Fraction,
+    "Path": Path,
+    "load": LOAD,
+    "native": NATIVE,
+    "run": iosim.simulate("epoll", LOAD, profile=NATIVE),
+    "served": Served(),
+    "get": get,
+    "find": find,
+    "read": read,
+    "Design": Design,
+    "Store": Store,
+}
+"""What the calls may use."""
+
+CALLS: list[Row] = [
+    # --- simulate ----------------------------------------------------------------------------
+    (2, "iosim.simulate(None, load)", "None"),
+    (2, "iosim.simulate(5, load)", "5"),
+    (2, "iosim.simulate('', load)", "unknown model ''"),
+    (2, "iosim.simulate('EPOLL', load)", "'EPOLL'"),
+    (2, "iosim.simulate(b'epoll', load)", "b'epoll'"),
+    (2, "iosim.simulate(['epoll'], load)", "['epoll']"),
+    (2, "iosim.simulate({'model': 'epoll'}, load)", "{'model': 'epoll'}"),
+    (2, "iosim.simulate(type(get('epoll')), load)", "Epoll"),
+    (4, "iosim.simulate(print, load)", "print"),
+    (2, "iosim.simulate(load)", "Workload"),
+    (0, "iosim.simulate(served, load).save('mine.npz')"),
+    (0, "iosim.simulate(functools.partial(served), load).save('mine.npz')"),
+    (0, "iosim.simulate(get('epoll').program, load).save('mine.npz')"),
+    (0, "iosim.simulate(np.str_('epoll'), load).save('mine.npz')"),
+    (2, "iosim.simulate('epoll', {'connections': 5})", "{'connections': 5}"),
+    (2, "iosim.simulate('epoll', 5)", "5"),
+    (2, "iosim.simulate('epoll', 'light')", "'light'"),
+    (2, "iosim.simulate('epoll', iosim.Workload)", "Workload"),
+    (2, "iosim.simulate('epoll', load, machine=3)", "3"),
+    (2, "iosim.simulate('epoll', load, machine={'cores': 2})", "{'cores': 2}"),
+    (2, "iosim.simulate('epoll', load, machine='big')", "'big'"),
+    (2, "iosim.simulate('epoll', load, profile=None)", "None"),
+    (2, "iosim.simulate('epoll', load, profile=5)", "5"),
+    (2, "iosim.simulate('epoll', load, profile={})", "{}"),
+    (2, "iosim.simulate('epoll', load, profile='nativ')", "native?"),
+    (2, "iosim.simulate('epoll', load, profile=Path('native'))", "native"),
+    (0, "iosim.simulate('epoll', load, seed=np.int64(3)).save('mine.npz')"),
+    (0, "iosim.simulate('epoll', load, seed=np.uint8(3)).save('mine.npz')"),
+    (2, "iosim.simulate('epoll', load, seed=-1)", "-1"),
+    (2, "iosim.simulate('epoll', load, seed=1.5)", "1.5"),
+    (2, "iosim.simulate('epoll', load, seed='1')", "'1'"),
+    (2, "iosim.simulate('epoll', load, seed=None)", "None"),
+    (2, "iosim.simulate('epoll', load, seed=math.nan)", "nan"),
+    (2, "iosim.simulate('epoll', load, seed=[1])", "[1]"),
+    (2, "iosim.simulate('epoll', load, seed=2**63)", "seed"),
+    (2, "iosim.simulate('epoll', load, trace=True)", "True"),
+    (2, "iosim.simulate('epoll', load, trace='t.json')", "'t.json'"),
+    # --- values ------------------------------------------------------------------------------
+    (0, "iosim.Workload.of(connections=np.int64(5), rate_per_s=np.float32(5))"),
+    (0, "iosim.Workload.of(connections=Fraction(10, 2), rate_per_s=Fraction(1, 3))"),
+    (2, "iosim.Workload.of(connections=np.float64('nan'))", "nan"),
+    (2, "iosim.Workload.of(connections=Decimal('sNaN'))", "sNaN"),
+    (2, "iosim.Workload.of(connections=True)", "True"),
+    (2, "iosim.Workload.of(connections=[5])", "[5]"),
+    (2, "iosim.Workload.of(connections=np.array([5, 6]))", "array"),
+    (2, "iosim.Workload.of(connections={})", "{}"),
+    (2, "iosim.Workload.of(connections=5+0j)", "5+0j"),
+    (2, "iosim.Workload.of(connections=b'5')", "b'5'"),
+    (2, "iosim.Workload.of(connections=None)", "None"),
+    (2, "iosim.Workload.of(arrivals=['poisson'])", "arrivals"),
+    (2, "iosim.Workload.of(active=[5])", "active"),
+    (2, "iosim.Workload.of(active=math.nan)", "active"),
+    (2, "iosim.Workload.of(active=True)", "active"),
+    (2, "iosim.Workload.of(active=2**70)", "active"),
+    (2, "iosim.Workload.of(rate=5)", "rate"),
+    (2, "iosim.Workload.of(**{'': 5})", "Extra"),
+    (2, "iosim.Nic.of(queues=None)", "queues"),
+    (2, "iosim.Nic.of(queues=object())", "queues"),
+    (2, "iosim.Nic.of(link_bits_per_s=math.inf)", "inf"),
+    (2, "get(None)", "None"),
+    (2, "get(5)", "5"),
+    (2, "get('epoll', workers=2**70)", "workers"),
+    (2, "get('epoll', workers='2')", "workers = '2'"),
+    (2, "get('epoll', trigger=['edge'])", "trigger = ['edge']"),
+    (2, "get('epoll', **{'': 5})", "''"),
+    (2, "get('io_uring', entries=math.nan)", "entries = nan"),
+    # --- real runs ---------------------------------------------------------------------------
+    (2, "iosim.run_real(None, load)", "None"),
+    (2, "iosim.run_real(5, load)", "5"),
+    (2, "iosim.run_real('epoll', {'requests': 50})", "{'requests': 50}"),
+    (2, "iosim.run_real('epoll', load, seed=-1)", "-1"),
+    (2, "iosim.run_real('epoll', load, seed='1')", "'1'"),
+    (2, "iosim.run_real('epoll', load, port=-1)", "-1"),
+    (2, "iosim.run_real('epoll', load, port=70_000)", "70000"),
+    (2, "iosim.run_real('epoll', load, port='http')", "'http'"),
+    (2, "iosim.run_real('epoll', load, port=1.5)", "1.5"),
+    (2, "iosim.run_real('epoll', load, port=None)", "None"),
+    (2, "iosim.load_server('http', load)", "'http'"),
+    (3, "iosim.load_server(0, load)", "0"),
+    (2, "iosim.load_server(-1, load)", "-1"),
+    (2, "iosim.load_server(70_000, load)", "70000"),
+    (2, "iosim.load_server(80, {'requests': 50})", "{'requests': 50}"),
+    (2, "iosim.why_not('epol')", "'epol'"),
+    # --- comparisons -------------------------------------------------------------------------
+    (2, "iosim.compare('epoll', load, profile=native)", "'epoll'"),
+    (2, "iosim.compare([], load, profile=native)", "[]"),
+    (2, "iosim.compare(5, load, profile=native)", "5"),
+    (2, "iosim.compare([5], load, profile=native)", "5"),
+    (2, "iosim.compare(['epol'], load, profile=native)", "'epol'"),
+    (2, "iosim.compare(['epoll', 'epoll'], load, profile=native)", "epoll", "twice"),
+    (2, "iosim.compare(['epoll'], {}, profile=native)", "{}"),
+    (2, "iosim.compare(['epoll'], load, profile='nativ')", "nativ"),
+    (2, "iosim.compare(['epoll'], load, profile=None)", "None"),
+    (2, "iosim.compare(['epoll'], load, profile=native, repeats=0)", "repeats = 0"),
+    (2, "iosim.compare(['epoll'], load, profile=native, repeats='3')", "'3'"),
+    (2, "iosim.compare(['epoll'], load, profile=native, repeats=1.5)", "1.5"),
+    # --- timelines ---------------------------------------------------------------------------
+    (2, "iosim.timeline(None)", "None"),
+    (2, "iosim.timeline(5)", "5"),
+    (2, "iosim.timeline('epol')", "epoll?"),
+    (2, "iosim.timeline('epoll', workload={})", "{}"),
+    (2, "iosim.timeline('epoll', profile=5)", "5"),
+    (2, "iosim.timeline('epoll', seed=-1)", "-1"),
+    (2, "iosim.timelines('epoll')", "'epoll'"),
+    (2, "iosim.timelines([])", "[]"),
+    (2, "iosim.timelines([5])", "5"),
+    # --- sweeps ------------------------------------------------------------------------------
+    (2, "iosim.sweep()", "axes"),
+    (2, "iosim.sweep(5)", "5"),
+    (2, "iosim.sweep('none.toml')", "none.toml"),
+    (2, "iosim.sweep('design.toml', axes={'machine.cores': [1]})", "axes"),
+    (2, "iosim.sweep(axes=5, model='epoll')", "5"),
+    (2, "iosim.sweep(axes=['model'], model='epoll')", "['model']"),
+    (2, "iosim.sweep(axes={5: [1]}, model='epoll')", "5"),
+    (2, "iosim.sweep(axes={'model': 'epoll'})", "'epoll'"),
+    (2, "iosim.sweep(axes={'model': {'epoll'}})", "{'epoll'}"),
+    (2, "iosim.sweep(axes={'model': ['epoll', None]})", "None"),
+    (2, "iosim.sweep(axes={'model': [iosim.MODELS['epoll']]})", "Epoll"),
+    (2, "iosim.sweep(axes={'machine.cores': [math.nan]}, model='epoll')", "nan"),
+    (2, "iosim.sweep(points={}, model='epoll')", "{}"),
+    (2, "iosim.sweep(points=[5], model='epoll')", "5"),
+    (2, "iosim.sweep(axes={'model': ['epoll']}, design=None)", "None"),
+    (2, "iosim.sweep(axes={'model': ['epoll']}, design=['sobol'])", "['sobol']"),
+    (2, "iosim.sweep(axes={'model': ['epoll']}, seed='1')", "'1'"),
+    (2, "iosim.sweep(axes={'model': ['epoll']}, workload=load)", "workload"),
+    (2, "iosim.sweep(axes={'model': ['epoll']}, colour='red')", "'colour'"),
+    (2, "iosim.sweep(axes={'model': ['epoll']}, workers=-1)", "-1"),
+    (2, "iosim.sweep(axes={'model': ['epoll']}, workers=0)", "workers", "0"),
+    (2, "iosim.sweep(axes={'model': ['epoll']}, workers=1.5)", "1.5"),
+    (2, "iosim.sweep(axes={'model': ['epoll']}, workers='2')", "'2'"),
+    (2, "iosim.sweep(axes={'model': ['epoll']}, executor=5)", "5"),
+    (
+        2,
+        "iosim.sweep(axes={'model': ['epoll']}, profiles='native')",
+        "'n' must be an iosim.CostProfile",
+    ),
+    (2, "iosim.sweep(axes={'model': ['epoll']}, profiles=[5])", "5"),
+    (2, "iosim.sweep(axes={'model': ['epoll']}, store='design.toml')", "design.toml"),
+    (2, "iosim.sweep(axes={'model': ['epoll']}, store='none/s')", "none/s"),
+    (2, "iosim.sweep(axes={'model': ['epoll']}, store=5)", "5"),
+    (2, "Design.of(None)", "None"),
+    (2, "Design.of([])", "[]"),
+    (2, "Design.load(None)", "None"),
+    (2, "Design.load('a\\0b')", "cannot read"),
+    # --- files -------------------------------------------------------------------------------
+    (2, "iosim.Run.load('none.npz')", "none.npz"),
+    (2, "iosim.Run.load('design.toml')", "design.toml"),
+    (2, "iosim.Run.load('')", "cannot read run"),
+    (2, "iosim.Run.load(None)", "None"),
+    (2, "iosim.Run.load(987)", "987"),
+    (2, "iosim.Run.load(['run.npz'])", "['run.npz']"),
+    (2, "iosim.Run.load('a\\0b')", "cannot read run"),
+    (2, "iosim.Run.load('.')", "."),
+    (0, "iosim.Run.load(Path('run.npz'))"),
+    (2, "iosim.CostProfile.load('run.npz')", "run.npz"),
+    (2, "iosim.CostProfile.load('.')", "cost profile ."),
+    (2, "iosim.CostProfile.load(None)", "None"),
+    (2, "iosim.CostProfile.load(987)", "987"),
+    (2, "iosim.CostProfile.load('a\\0b')", "cost profile"),
+    (2, "iosim.CostProfile.shipped(None)", "None"),
+    (2, "iosim.CostProfile.shipped(['native'])", "['native']"),
+    (2, "iosim.CostProfile.shipped('host')", "'host'"),
+    (2, "iosim.CostProfile.shipped('../native')", "'../native'"),
+    (2, "native.scaled(warp_ns=2)", "'warp_ns'"),
+    (2, "native.scaled(recv_ns=-1)", "-1"),
+    (2, "native.scaled(recv_ns=math.nan)", "nan"),
+    (2, "native.scaled(recv_ns=1e300)", "recv_ns"),
+    (2, "native.scaled(recv_ns='2')", "'2'"),
+    (2, "find(5)", "5"),
+    (2, "find('a\\0b.json')", "cost profile"),
+    (2, "read('none.csv')", "none.csv"),
+    (2, "read(None)", "None"),
+    (2, "read('a\\0b')", "cannot read"),
+    (2, "run.save('none/run.npz')", "none/run.npz"),
+    (2, "run.save('table.csv/run.npz')", "table.csv/run.npz"),
+    (2, "run.save('')", "cannot write"),
+    (2, "run.save('.')", "cannot write"),
+    (2, "run.save(None)", "None"),
+    (2, "run.save('a\\0b')", "cannot write"),
+    (2, "native.save('')", "cannot write"),
+    (2, "native.save('table.csv/x.json')", "table.csv"),
+    (2, "iosim.Trace().save('none/t.json')", "none/t.json"),
+    (2, "iosim.Trace().save('')", "cannot write"),
+    (2, "iosim.calibrate_host(out=Path('table.csv/x.json'))", "table.csv"),
+    (2, "iosim.calibrate_host(out=5)", "5"),
+    (2, "Store.read('none').__enter__()", "none"),
+]
