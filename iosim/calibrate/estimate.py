@@ -254,10 +254,10 @@ def third_level(
 
 
 def interference(noted: Noted) -> Interference | None:
-    """How often, and for how long, others had the core; None if they never had."""
+    """How often, and for how long, others had the core; None if they never had it, or always."""
     gaps_ns = noted.values("interference", "gap")
     spun_s = noted.values("interference", "spun").sum() / 1e9
-    if not (gaps_ns.size and spun_s > 0):
+    if not (gaps_ns.size and gaps_ns.sum() < 1e9 * spun_s):
         return None
     duration_ns = np.quantile(gaps_ns, QUANTILES).round().astype(int).tolist()
     return Interference(per_s=_rounded(gaps_ns.size / spun_s), duration_ns=duration_ns)

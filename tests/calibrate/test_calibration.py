@@ -237,6 +237,7 @@ class Shared(Simulated):
         rows = super().measure(name, rounds)
         if name == "interference":
             rows.append(Row(name, "gap", {}, [20_000.0] * 5, [0] * 5))
+            rows.append(Row(name, "spun", {}, [1e9], [0]))
         return [*rows, Row(name, OTHERS, {}, [self.share], [0])]
 
 

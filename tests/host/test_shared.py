@@ -17,6 +17,7 @@ from iosim.host.kernel import HostKernel
 from iosim.host.server import listen, snapshot
 from iosim.host.thread import Server
 from iosim.program import drive
+from iosim.workload import Workload
 
 pytestmark = pytest.mark.skipif(thishost.why_not() is not None, reason=str(thishost.why_not()))
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.skipif(thishost.why_not() is not None, reason=str(thish
 @pytest.fixture
 def server() -> Iterator[Server]:
     with listen(0) as listener:
-        yield Server(listener, 64, 64, [0], replies_only=True)
+        yield Server(listener, Workload(), replies_only=True)
 
 
 def in_threads(count: int, act: Callable[[int], object]) -> list[BaseException]:

@@ -163,6 +163,8 @@ def framing(bench: Bench) -> Call[None]:
         yield from bench.feed(bench.fds)
         yield from bench.empty(bench.fds)
         yield from bench.time("request", each(look, bench.fds), BATCH, request_ns=1)
+        yield from bench.feed(bench.fds)
+        yield from bench.empty(bench.fds)
         block = each(lambda fd: answer(kernel, fd, SMALL_BYTES), bench.fds)
         yield from bench.time("answer", block, BATCH, request_ns=1, send_ns=1, **copy)
         yield from bench.peer.drain(BATCH, SMALL_BYTES)
