@@ -10,12 +10,13 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 
-.PHONY: help compare test experiments validation clean
+.PHONY: help compare test test-long experiments validation clean
 
 help:
 	@echo 'make compare       simulate every model, run it on real sockets, show how far apart they are'
 	@echo '                   (for some models only: make compare ARGS="epoll select")'
-	@echo 'make test          check style, types and import directions, and run every test'
+	@echo 'make test          check style, types and import directions, and run the tests'
+	@echo 'make test-long     the same with those tests that take long'
 	@echo 'make experiments   make the committed data and figures of the experiments again'
 	@echo 'make validation    the same of experiments/validation, which experiments leaves out: 20 minutes'
 	@echo 'make clean         remove .venv and caches'
@@ -23,11 +24,13 @@ help:
 compare: .venv/.installed
 	@$(BIN)/iosim compare $(ARGS)
 
-test: .venv/.installed-test
+test: CHOSEN := not long
+test-long: CHOSEN := long or not long
+test test-long: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -m '$(CHOSEN)' -n logical --dist worksteal $(ARGS)
 
 VALIDATION := experiments/validation/run.py
 

@@ -18,7 +18,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _is_command() -> bool:
-    """Whether the process is `iosim ...` or `python -m iosim ...`."""
+    """Whether the process is the command `iosim`, or `python -m iosim`."""
     # While Python imports the package that -m names, that is all that sys.argv tells.
     if sys.argv[:1] == ["-m"]:
         return ("-m", "iosim") in pairwise(sys.orig_argv)

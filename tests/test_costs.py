@@ -10,7 +10,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,7 +93,7 @@ def test_a_wakeup_between_rows_is_what_the_simulated_kernel_draws(idle_ns: int) 
         WakeUp(idle_ns=2_000_000, latency_ns=[70_000], cpu_ns=9_000, cold_ns=0),
     ]
     row = wakeup_after(rows, idle_ns)
-    drawn = WakeUps(rows, np.random.default_rng(1)).draw(idle_ns)
+    drawn = WakeUps(rows).after(idle_ns, step=512)
     assert drawn == pytest.approx((row.latency_ns[0], row.cpu_ns, row.cold_ns), abs=0.51)
     assert row.idle_ns == idle_ns
     assert len(set(row.latency_ns)) == 1

@@ -74,6 +74,7 @@ def test_summary_by_hand() -> None:
         "blocked_ns": {"wait_for_data": 500.0, "copy_data": 10.0},
         "lateness_ns": {"p50": 0.0, "p99": pytest.approx(6.79)},
         "wall_s": 0.5,
+        "warnings": [],
         "events_per_request": 2.5,
     }
 

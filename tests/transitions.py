@@ -12,10 +12,13 @@ from iosim.sim.rings import Submission
 from iosim.sim.sockets import Connection
 from iosim.sim.states import TABLES, State
 
-Transition = tuple[State, State]
+Transition = tuple[str, State, State]
+"""With the name of the state's class: as integers, states of several classes are equal."""
 
 LEGAL: set[Transition] = {
-    (before, after) for table in TABLES.values() for (before, _), after in table.items()
+    (type(before).__name__, before, after)
+    for table in TABLES.values()
+    for (before, _), after in table.items()
 }
 
 
@@ -32,9 +35,11 @@ class Watched:
 
     def __set__(self, thing: Any, state: State) -> None:
         try:
-            self._seen.add((self._slot.__get__(thing, type(thing)), state))
+            before = self._slot.__get__(thing, type(thing))
         except AttributeError:
             pass  # It is the first state.
+        else:
+            self._seen.add((type(state).__name__, before, state))
         self._slot.__set__(thing, state)
 
 

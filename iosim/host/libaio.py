@@ -150,10 +150,12 @@ class Aio:
             or read.block.fildes != fd
         ):
             read = self._prepare(fd, nbytes, notify, tag)
+        # First: the thread that the end of the read starts may take the result before this goes on.
+        read.under_way = True
         if self._read(read.pointer) < 0:
             number = ctypes.get_errno()
+            read.under_way = False
             raise OSError(number, f"aio_read: {os.strerror(number)}")
-        read.under_way = True
 
     def result(self, fd: int) -> int:
         """The byte count of the finished read on `fd`, 0 at end of stream, aio_return(3).

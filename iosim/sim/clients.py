@@ -108,9 +108,11 @@ class Clients:
 
     @property
     def sending(self) -> bool:
-        """Whether more will be sent before a reply comes."""
+        """Whether more will be sent before a reply comes, or again."""
         if self._card is None:
             return not self._generator.waiting
+        if self._card.sending:
+            return True
         return self._thinking > 0 if self._closed_loop else self._sent < self._requests
 
     def connect(self, patience_ns: int) -> Process[simpy.Event, Any, None]:

@@ -62,6 +62,11 @@ class Uplink(Link):
         """What `_free` was before the first of them."""
         self._arrival = Timer(env, self._arrive, FIRST)
 
+    @property
+    def busy(self) -> bool:
+        """Whether packets are still to arrive."""
+        return bool(self._packets)
+
     def send(self, packet: Packet, sent_ns: int) -> None:
         """A client sends a packet at `sent_ns`, now or later."""
         packets = self._packets
@@ -151,6 +156,11 @@ class Card:
         """By client; the ones that have sent something."""
         self.drops = 0
         """Packets that found their ring full."""
+
+    @property
+    def sending(self) -> bool:
+        """Whether packets are on their way to the server, or will be sent again."""
+        return self._in.busy
 
     def request(self, connection: Connection, number: int, nbytes: int, sent_ns: int) -> None:
         """A client sends a request at `sent_ns`, now or later."""

@@ -43,12 +43,12 @@ DOCUMENTED = [
 def test_documented_command_is_understood(line: str, brief: bool) -> None:
     command: Any = typer.main.get_command(app)
     words = shlex.split(line)
-    while hasattr(command, "commands"):
+    while hasattr(command, "commands") and not words[0].startswith("-"):
         command = command.commands[words.pop(0)]
     try:
         command.make_context("iosim", words).close()
     except Exception as error:
-        if not brief or type(error).__name__ != "MissingParameter":
+        if not brief or type(error).__name__ not in ("MissingParameter", "Exit"):
             raise
 
 

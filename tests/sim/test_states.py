@@ -252,7 +252,7 @@ def test_a_thread_that_lost_its_core_gets_it_back_to_exit() -> None:
     """Letting go of the interpreter lock wakes another thread, which may take the core at once."""
     with watched() as seen:
         simulate(crowd, CROWDED, machine=Machine(protected_slice_ns=0))
-    assert {(before.name, after.name) for before, after in seen} >= {
+    assert {(before.name, after.name) for _, before, after in seen} >= {
         ("RUNNABLE", "SLEEPING"),
         ("RUNNING", "EXITED"),
     }
