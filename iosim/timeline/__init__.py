@@ -90,16 +90,17 @@ def quiet_workload(
 ) -> Workload:
     """One connection, three evenly spaced requests that each fill the program's buffer.
 
-    The gap between two is `share` times what the slowest of the models needs for one, so that it
-    is waiting again when the next comes, and the wait does not dwarf the rest.
+    The gap between two is `share` times what the slowest of the models needs for one of them, so
+    that it is waiting again when the next comes, and the wait does not dwarf the rest.
     """
     pilot = Workload(
         connections=1, arrivals="even", rate_per_s=1000, request_bytes=READ_BYTES, requests=3
     )
     gap_ns = 0
     for model in models:
-        record = simulate(model, pilot, profile=profile, seed=seed).records[REQUEST]
-        gap_ns = max(gap_ns, round(share * int(record["replied_ns"] - record["ready_ns"])))
+        records = simulate(model, pilot, profile=profile, seed=seed).records
+        longest_ns = int((records["replied_ns"] - records["ready_ns"])[: REQUEST + 1].max())
+        gap_ns = max(gap_ns, round(share * longest_ns))
     return pilot.model_copy(update={"rate_per_s": 1e9 / gap_ns})
 
 

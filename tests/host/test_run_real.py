@@ -14,7 +14,6 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from itertools import pairwise
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -422,11 +421,9 @@ def test_aio_callbacks() -> None:
 @pytest.mark.skipif(why_not(MODELS["aio"]) is not None, reason=str(why_not(MODELS["aio"])))
 def test_aio_with_fewer_helpers_than_quiet_connections() -> None:
     """As the simulation says: every helper sleeps in the read of a connection that is quiet."""
-    with (
-        mock.patch.object(sys.modules["iosim.host.run"], "PATIENCE_S", 0.2),
-        pytest.raises(RunFailed, match="requests were not answered"),
-    ):
-        run_real(get("aio", threads=2), Workload(connections=8, active=2, requests=100))
+    load = Workload(connections=8, active=2, requests=100)
+    with pytest.raises(RunFailed, match="requests were not answered"):
+        run_real(get("aio", threads=2), load, patience_ns=200_000_000)
 
 
 # --- interruption ----------------------------------------------------------------------------

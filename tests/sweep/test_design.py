@@ -422,7 +422,7 @@ MODEL = 'model = "epoll"\n'
             "workload.rate_per_s is set twice",
         ),
         (MODEL + f"[sweep]\nreplications = {2**63}", "a whole number from 1 on, below 2**63"),
-        (MODEL + f"[sweep]\nseed = {2**63}", "a whole number from 0 on, below 2**63"),
+        (MODEL + f"[sweep]\nseed = {2**63}", "a whole number from 0 to 2**63 - 1"),
         (
             MODEL + f"[sweep]\ndesign = 'sobol'\nsamples = {2**30 + 1}\n"
             "[sweep.axes]\n'workload.burst' = [1]",
