@@ -478,3 +478,30 @@ def test_killed_parent_leaves_no_child() -> None:
     process.kill()
     process.communicate(timeout=60)
     wait_until(lambda: not any(alive(pid) for pid in own))
+
+
+# --- workers, service ------------------------------------------------------------------------
+
+
+def test_workers_of_a_real_run_are_told_apart() -> None:
+    """Each has connections, as they come when all of them wait."""
+    load = Workload(connections=40, requests=200, rate_per_s=2_000)
+    run = run_real(get("epoll", workers=3, listener="reuseport"), load)
+    assert len(run.workers) == 3
+    assert sum(worker.connections for worker in run.workers) == 40
+    assert sum(worker.requests for worker in run.workers) == 200
+    assert all(worker.connections for worker in run.workers)
+    assert [worker["requests"] for worker in run.summary()["workers"]] == [
+        worker.requests for worker in run.workers
+    ]
+
+
+@pytest.mark.parametrize("model", [runnable(m) for m in ("blocking", "epoll", "io_uring")])
+def test_service_belongs_to_the_request_of_a_connection(model: str) -> None:
+    load = Workload(connections=3, arrivals="closed", service="exponential(300us)", requests=60)
+    records = run_real(model, load, seed=3).records
+    service_of = load.service_of(3)
+    for client in range(3):
+        own = records[records["connection"] == client]
+        for number, record in enumerate(own):
+            assert record["done_ns"] - record["copied_ns"] >= service_of(client, number)
