@@ -160,7 +160,14 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return lay_commands(tmp_path_factory.mktemp("commands"))
 
 
-@pytest.mark.parametrize(("code", "script", "said"), ROWS, ids=[script for _, script, _ in ROWS])
+# A process takes a second: of the rows, every other one is for make test.
+ENVIRONMENTS = [
+    pytest.param(*row, id=row[1], marks=[pytest.mark.long] if place % 2 else [])
+    for place, row in enumerate(ROWS)
+]
+
+
+@pytest.mark.parametrize(("code", "script", "said"), ENVIRONMENTS)
 def test_environment(code: int, script: str, said: str, folder: Path, shell: Path) -> None:
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     try:
