@@ -109,15 +109,15 @@ class Workload(Checked):
     """Connections open throughout the run; of a program that does not accept them all at first,
     each hangs up after its last reply."""
     connect_gap_ns: Nanoseconds = 0
-    """Pause before each connection is opened, so that a server's workers wait by then; 0 opens all
-    at once, as the server starts."""
+    """Pause before each connection is opened. They are opened one after the other anyway, when
+    every thread of the server waits for them."""
     active: Annotated[int | float | None, BeforeValidator(_active)] = None
     """How many of the connections carry requests. A whole number is a count; "10%", or a number
     between 0 and 1, is a share; None, or "100%", is all. 1.0 is refused: it could be either."""
     arrivals: Literal["poisson", "even", "bursty", "closed"] = "poisson"
     """Open loop with exponential or constant gaps between requests, or with exponential gaps
     between bursts of `burst` requests that are due at once; or a closed loop: each active
-    connection sends its next request `think_ns` after the reply."""
+    connection takes the next of all requests `think_ns` after the reply."""
     burst: Annotated[Count, Field(gt=0)] = 16
     """Requests in a burst; only with bursty arrivals."""
     rate_per_s: Annotated[PerSecond, Field(gt=0)] = 10_000.0

@@ -117,8 +117,7 @@ class Epoll(Model):
     Each of the `workers` is a thread with an epoll instance of its own. They come by connections
     through one listening socket that all of them are told of ("shared"), through one that tells a
     single worker that waits ("exclusive", EPOLLEXCLUSIVE), or through a listening socket each
-    ("reuseport", SO_REUSEPORT). Connections that are opened while the workers are still starting go
-    to the first: let them come later with `Workload.connect_gap_ns`.
+    ("reuseport", SO_REUSEPORT).
     """
 
     family = "multiplexing"
