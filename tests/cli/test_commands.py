@@ -251,7 +251,8 @@ def test_compare(iosim: Command) -> None:
             *("distances", "distance_noise", "intervals", "phases_ns", "per_request"),
         }
         assert {len(by_phase) for by_phase in cell["phases_ns"].values()} == {len(PHASES)}
-        assert cell["per_request"]["recv"]["real"] > 0.5
+        # On a busy host one recv may take many requests.
+        assert cell["per_request"]["recv"]["real"] > 0
         assert cell["workload"]["connections"] == 8
         for name in ("simulated", "real", "errors"):
             assert set(cell[name]) == COMPARED

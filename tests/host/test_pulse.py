@@ -34,6 +34,6 @@ def test_waits_no_longer_than_it_may(pulses: list[int]) -> None:
 
 def test_the_lock_is_passed_on() -> None:
     """Not every time is seen where others take the core meanwhile."""
-    seen = handoffs_ns(5)
-    assert 0 < len(seen) <= 10
+    seen = handoffs_ns(50)
+    assert 0 < len(seen) <= 100
     assert all(took_ns > 0 and pulse_ns > 0 for took_ns, pulse_ns in seen)

@@ -80,7 +80,9 @@ def check(run: Run, workload: Workload) -> None:
     assert (np.diff(pulses["at_ns"]) >= GAP_NS).all()
     assert (pulses["took_ns"] > 0).all()
     assert (np.diff(pulses["server_ns"]) > 0).all()
-    assert pulses["server_ns"][-1] - pulses["server_ns"][0] <= run.cpu_ns
+    # The clock of a helper that runs on another core is up to a tick behind.
+    behind_ns = 10_000_000 * sum(task.helper for task in run.tasks)
+    assert pulses["server_ns"][-1] - pulses["server_ns"][0] <= run.cpu_ns + behind_ns
     for client in range(workload.connections):
         own = records[records["connection"] == client]
         for name in ("sent_ns", "copied_ns", "done_ns", "replied_ns"):
