@@ -118,6 +118,7 @@ def test_ctrl_c_once(file: Path, expected: bytes, store: Path) -> None:
     check_resumed(store, expected)
 
 
+@pytest.mark.long
 def test_ctrl_c_twice(tmp_path: Path, store: Path) -> None:
     """Each point takes seconds, and none is finished once it has been pressed twice."""
     slow = write_design(tmp_path, 1, requests=1_000_000)
