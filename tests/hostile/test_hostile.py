@@ -55,6 +55,9 @@ COMMAND_LINES = [
     for begin, rows in LINES.items()
     for code, rest, *said in rows
 ]
+for place, line in enumerate(COMMAND_LINES):
+    if place % 2:
+        COMMAND_LINES[place] = pytest.param(*line.values, id=line.id, marks=pytest.mark.long)
 
 
 @pytest.mark.parametrize(("line", "code", "said"), COMMAND_LINES)

@@ -152,6 +152,7 @@ MACHINES = [
 ]
 
 
+@pytest.mark.long
 @settings(max_examples=200)
 @given(
     WHOSE,

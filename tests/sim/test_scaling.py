@@ -148,7 +148,7 @@ LOADS = {
 @pytest.mark.parametrize("name", list(MODELS))
 @pytest.mark.parametrize("load", list(LOADS))
 @pytest.mark.parametrize("runtime", list(SHIPPED))
-@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize("cores", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_all_times_are_those_that_are_named(name: str, load: str, runtime: str, cores: int) -> None:
     machine, model = Machine(cores=cores), get(name)
     once = slow_run(model, LOADS[load], runtime, machine, 1)
