@@ -7,7 +7,7 @@ delay nobody but themselves.
 
 from __future__ import annotations
 
-from collections.abc import Generator as Process
+from collections.abc import Generator
 from typing import Any
 
 import simpy
@@ -15,7 +15,7 @@ import simpy
 from iosim.errors import CLOSED_EARLY, RunFailed
 from iosim.program import unasked
 from iosim.sim.engine import Alarm, Environment, Pause, call_in
-from iosim.sim.generator import NOBODY, Generator
+from iosim.sim.generator import NOBODY, LoadGenerator
 from iosim.sim.nic import Card
 from iosim.sim.sockets import Connection, Listener, connect, deliver, hang_up
 from iosim.sim.system import System
@@ -59,7 +59,7 @@ class Clients:
         """From a reply at a client behind a card to its next request."""
         self._way_out_ns = round(prices.reply_ns + prices.copy_ns(workload.reply_bytes))
         copy_ns = prices.copy_ns(workload.request_bytes)
-        self._generator = Generator(
+        self._generator = LoadGenerator(
             system.env,
             self._arrive,
             requests=workload.requests,
@@ -115,7 +115,7 @@ class Clients:
             return True
         return self._thinking > 0 if self._closed_loop else self._sent < self._requests
 
-    def connect(self, patience_ns: int) -> Process[simpy.Event, Any, None]:
+    def connect(self, patience_ns: int) -> Generator[simpy.Event, Any, None]:
         """Open the connections one after the other.
 
         A client that met a full backlog would have to try again after a second, and so would those

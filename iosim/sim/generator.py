@@ -22,7 +22,7 @@ NEVER_NS = 2**63
 NOBODY = -1
 
 
-class Generator:
+class LoadGenerator:
     """The thread: what it has to do, and when it does it."""
 
     def __init__(

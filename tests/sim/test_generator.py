@@ -7,7 +7,7 @@ import random
 import pytest
 
 from iosim.sim.engine import Environment, call_in
-from iosim.sim.generator import NOBODY, Generator
+from iosim.sim.generator import NOBODY, LoadGenerator
 
 SEND_NS, WAY_NS, TAKE_NS = 10, 4, 3
 
@@ -29,7 +29,7 @@ class Server:
         self.closed = closed
         self.seen: list[tuple[int, int, int]] = []
         """Whose request it was, when it was due, when it was sent."""
-        self.generator = Generator(
+        self.generator = LoadGenerator(
             self.env,
             self.arrive,
             requests=requests,
