@@ -20,19 +20,20 @@ def children(parent: int | None = None) -> dict[int, str]:
         if folder.name.isdigit():
             try:
                 # The name in parentheses may hold anything; state and parent follow it.
-                state, parent_of = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                state, parent_of = (folder / "stat").read_bytes().rpartition(b")")[2].split()[:2]
+                # Somebody else's process may have arguments that are no text.
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if int(parent_of) == parent and state != "Z":
-                found[int(folder.name)] = command
+            if int(parent_of) == parent and state != b"Z":
+                found[int(folder.name)] = command.decode(errors="replace")
     return found
 
 
 def alive(pid: int) -> bool:
     """Whether a process exists and is no zombie."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
