@@ -179,21 +179,29 @@ class SocketCalls(Thread):
             raise
         if nbytes > connection.owed_bytes and server.replies_only and connection.number is not None:
             raise unasked(connection, nbytes, connection.owed_bytes)
+        owed_bytes, begun = connection.owed_bytes, connection.done_at_ns
         began_ns = monotonic_ns()
+        begins = not owed_bytes % server.reply_bytes
+        if begins:
+            # Before the call: the client may have the reply before this thread goes on.
+            begun.append(began_ns)
         try:
             sent = connection.send(
                 server.reply if nbytes == server.reply_bytes else server.zeros(nbytes)
             )
-        except BlockingIOError:
-            self.empty_polls += 1
-            return EAGAIN
-        except ConnectionError as failed:
-            return _number(failed)
-        owed_bytes = connection.owed_bytes
+        except OSError as failed:
+            if begins:
+                begun.pop()
+            if isinstance(failed, BlockingIOError):
+                self.empty_polls += 1
+                return EAGAIN
+            if isinstance(failed, ConnectionError):
+                return _number(failed)
+            raise
         connection.owed_bytes = left = owed_bytes - sent
         # Replies that have not begun are owed whole: as many fewer, as many have begun.
-        for _ in range(owed_bytes // server.reply_bytes - left // server.reply_bytes):
-            connection.done_at_ns.append(began_ns)
+        for _ in range(owed_bytes // server.reply_bytes - left // server.reply_bytes - begins):
+            begun.append(began_ns)
         if not left % server.reply_bytes and (now_ns := monotonic_ns()) >= server.meter.due_ns:
             server.meter.look(now_ns)
         return sent
